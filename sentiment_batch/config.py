@@ -1,0 +1,183 @@
+"""Every option of every command, with its default, once.
+
+A command's options are the fields of one frozen dataclass. `cli.py` makes the flags, the environment variables and the
+keys of the TOML file from them, so that all three always agree; Python callers fill in the dataclass itself.
+"""
+
+import difflib
+import tomllib
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from sentiment_batch.errors import UsageError
+
+Format = Literal["auto", "tsv", "csv", "parquet"]
+Device = str
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+def option(default: Any = MISSING, *, help: str, **settings: Any) -> Any:
+    """A dataclass field that is also a command-line option; without a default it is required.
+
+    Settings: `metavar`, `minimum` (the smallest number taken), `argument` (given by position, not by a flag),
+    `commas` (one flag with values between commas).
+    """
+    return field(default=default, metadata={"help": help, **settings})
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogOptions:
+    progress: Literal["auto", "bar", "log", "none"] = option(
+        "auto", help="Progress on standard error: a bar on a terminal, lines elsewhere."
+    )
+    log_format: Literal["text", "json"] = option("text", help="Log lines as text or as one JSON object each.")
+    debug: bool = option(False, help="Show the traceback of an error.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    format: Format = option("auto", help="Format of the inputs; auto goes by the file names.")
+    columns: tuple[str, ...] = option(
+        (), help="Column names of a TSV or CSV without a header line, between commas.", commas=True
+    )
+    text_column: str = option("text", help="Column that holds the text.")
+    limit_rows: int | None = option(None, help="Use only the first N rows.", minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions:
+    """What a `Labeller` takes: everything that decides which label a text gets."""
+
+    model: str = option(help="Model folder, as `train` writes it.", metavar="DIR")
+    prefix: str = option("", help="Put before the name of every added column.")
+    max_length: int | None = option(None, help="Cut texts to N tokens. [default: what the model allows]", minimum=3)
+    batch_tokens: int | None = option(None, help="Tokens of a batch, padding included. [default: by device]", minimum=1)
+    engine: Literal["auto", "torch"] = option("auto", help="What runs the model.")
+    device: Device = option("auto", help="auto, cpu, cuda or cuda:N.")
+    dtype: Dtype = option("auto", help="auto is bfloat16 on a GPU that has it and float32 on a CPU.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions(ReadOptions, LabelOptions, LogOptions):
+    input: tuple[str, ...] = option(help="Files, globs or folders.", argument=True)
+    output: str = option(help="Folder to publish; it must not exist, or hold this same job.", metavar="OUT")
+    keep_columns: tuple[str, ...] = option(
+        ("all",), help="Input columns to keep: all, none, or names between commas.", commas=True
+    )
+    label_column: str | None = option(None, help="Also score the labels in this column, in the same pass.")
+    chunk_rows: int = option(32_768, help="Rows that are labelled together.", minimum=1)
+    shard_rows: int = option(131_072, help="Rows of a part at most: what a kill can cost.", minimum=1)
+    shard_bytes: int = option(256 * 2**20, help="Input bytes of a part at most.", minimum=1)
+    max_reject_rate: float = option(
+        0.01, help="Publish nothing if more than this share of the rows has no label for a fault in them.", minimum=0
+    )
+    overwrite: bool = option(False, help="Replace an output that belongs to another job.")
+    metrics: str | None = option(None, help="Also write the metrics JSON here, on failure too.", metavar="FILE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(ReadOptions, LabelOptions, LogOptions):
+    data: tuple[str, ...] = option(help="Labelled files, globs or folders; once or more.", metavar="FILE")
+    output: str = option(help="Folder to publish.", metavar="EVAL")
+    label_column: str = option("label", help="Column that holds the true label.")
+    gate: tuple[str, ...] = option(
+        (), help='A condition that must hold, such as "macro_f1>=0.85"; once or more.', metavar="CONDITION"
+    )
+    overwrite: bool = option(False, help="Replace the evaluation of another job.")
+    metrics: str | None = option(None, help="Also write the metrics JSON here, on failure too.", metavar="FILE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions(LabelOptions, LogOptions):
+    text: tuple[str, ...] = option((), help="Texts; without any, the lines of standard input.", argument=True)
+    json: bool = option(False, help="One JSON object a line instead of a table.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(LogOptions):
+    train: tuple[str, ...] = option(help="Labelled files to learn from, or sample:train; once or more.", metavar="FILE")
+    valid: str = option(help="Labelled file to choose the best epoch by, or sample:valid.", metavar="FILE")
+    output: str = option(help="Model folder to write.", metavar="DIR")
+    base_model: str = option(
+        "indobenchmark/indobert-base-p1", help="A Hugging Face Hub id, a local folder, or scratch."
+    )
+    revision: str | None = option(None, help="Commit of the base model on the Hub.", metavar="SHA")
+    format: Format = option("auto", help="Format of the files; auto goes by their names.")
+    columns: tuple[str, ...] = option(
+        (), help="Column names of a TSV or CSV without a header line, between commas.", commas=True
+    )
+    text_column: str = option("text", help="Column that holds the text.")
+    label_column: str = option("label", help="Column that holds the label.")
+    recipe: Literal["default", "indonlu"] = option(
+        "default", help="default: AdamW, warm-up, linear decay. indonlu: Adam, StepLR, as IndoNLU publishes it."
+    )
+    epochs: int | None = option(None, help="Passes over the data. [default: by recipe]", minimum=1)
+    learning_rate: float | None = option(None, help="Highest learning rate. [default: by recipe]", minimum=0)
+    batch_size: int | None = option(None, help="Texts of a batch. [default: by recipe]", minimum=1)
+    batch_tokens: int = option(16_384, help="Tokens of a batch at most, padding included.", minimum=1)
+    max_length: int = option(512, help="Cut texts to N tokens, or to what the base model allows.", minimum=3)
+    max_grad_norm: float | None = option(None, help="Clip gradients to this norm. [default: by recipe]", minimum=0)
+    early_stop: int | None = option(
+        None, help="Stop after N epochs without a better one; 0 is never. [default: by recipe]", minimum=0
+    )
+    metric: Literal["macro_f1", "accuracy", "macro_precision", "macro_recall"] = option(
+        "macro_f1", help="What the best epoch is chosen by."
+    )
+    class_weights: Literal["none", "balanced"] = option("none", help="balanced weighs rare labels up.")
+    seed: int = option(42, help="Seed of everything random.", minimum=0)
+    device: Device = option("auto", help="auto, cpu, cuda or cuda:N.")
+    dtype: Dtype = option("auto", help="Of the arithmetic; auto is bfloat16 where the device is fast at it.")
+    overwrite: bool = option(False, help="Replace another model in DIR.")
+    limit_rows: int | None = option(None, help="Use only the first N rows of each split.", minimum=1)
+    metrics: str | None = option(None, help="Also write the metrics JSON here, on failure too.", metavar="FILE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(LogOptions):
+    job: str = option(help="TOML file with the tables train, evaluate and score.", argument=True)
+    set: tuple[str, ...] = option(
+        (), help="Override one key, such as score.output=labelled/2026-01-31; once or more.", metavar="TABLE.KEY=VALUE"
+    )
+    metrics: str | None = option(None, help="Write one metrics JSON of all steps here.", metavar="FILE")
+
+
+COMMANDS: dict[str, type] = {
+    "train": TrainOptions,
+    "score": ScoreOptions,
+    "evaluate": EvaluateOptions,
+    "predict": PredictOptions,
+    "run": RunOptions,
+}
+
+
+def option_fields(options: type) -> list[Field[Any]]:
+    """The options of a command, in the order of its help: what it needs first, then its own before what is shared."""
+    owned = [list(vars(each).get("__annotations__", ())) for each in options.__mro__]
+    place = {name: number for number, names in enumerate(owned) for name in reversed(names)}
+    return sorted(fields(options), key=lambda each: (each.default is not MISSING, place[each.name]))
+
+
+def read_job(path: str | Path) -> dict[str, dict[str, Any]]:
+    """The tables of a TOML file: {command: {option: value}}.
+
+    Raises `UsageError` for a file that is missing or not TOML, and for a table or key that no command knows.
+    """
+    try:
+        with open(path, "rb") as file:
+            tables = tomllib.load(file)
+    except FileNotFoundError:
+        raise UsageError(f"no such file: {path}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from None
+    for table, values in tables.items():
+        if table not in COMMANDS or not isinstance(values, dict):
+            raise UsageError(f"{path}: [{table}] is not a table of a job; known: {', '.join(COMMANDS)}")
+        known = [each.name for each in option_fields(COMMANDS[table])]
+        for key in values:
+            if key not in known:
+                close = difflib.get_close_matches(key, known, n=1)
+                raise UsageError(
+                    f"{path}: [{table}] has no key {key!r}" + (f"; did you mean {close[0]}?" if close else "")
+                )
+    return tables

@@ -1,0 +1,65 @@
+"""Everything that can go wrong, and the exit code that tells a scheduler what to do about it.
+
+    SentimentBatchError      1    unexpected: a bug
+    |-- UsageError           2    an option is missing, wrong or contradicts another
+    |-- InputError           3    an input is missing, corrupt, changed or has the wrong shape
+    |-- OutputConflict       4    the output belongs to another job
+    |-- Busy                 5    another run holds the output
+    |-- TooManyRejects       6    more rows were refused than the job allows
+    |-- EnvironmentFailure   7    disk full, out of memory, no network, no device: worth a retry
+    |-- ModelRefused         8    the model folder is unsafe or inconsistent
+    |-- GateFailed           9    a quality gate did not hold
+    `-- Stopped          128+n    stopped by signal n (130 SIGINT, 143 SIGTERM); run again to go on
+
+A message says what is wrong, where, and what to do, in one line. `cli.main` turns it into `error: ...` and the code.
+"""
+
+from typing import Any
+
+
+class SentimentBatchError(Exception):
+    exit_code = 1
+
+
+class UsageError(SentimentBatchError):
+    exit_code = 2
+
+
+class InputError(SentimentBatchError):
+    exit_code = 3
+
+
+class OutputConflict(SentimentBatchError):
+    exit_code = 4
+
+
+class Busy(SentimentBatchError):
+    exit_code = 5
+
+
+class TooManyRejects(SentimentBatchError):
+    exit_code = 6
+
+
+class EnvironmentFailure(SentimentBatchError):
+    exit_code = 7
+
+
+class ModelRefused(SentimentBatchError):
+    exit_code = 8
+
+
+class GateFailed(SentimentBatchError):
+    """Everything was written; `metrics` is what."""
+
+    exit_code = 9
+
+    def __init__(self, message: str, metrics: dict[str, Any]):
+        super().__init__(message)
+        self.metrics = metrics
+
+
+class Stopped(SentimentBatchError):
+    def __init__(self, signal_number: int):
+        super().__init__(f"stopped by signal {signal_number}: what is finished is kept; run the same command to go on")
+        self.exit_code = 128 + signal_number

@@ -1,0 +1,176 @@
+"""The job that measures a model on a labelled split, and says whether it is good enough."""
+
+import json
+import logging
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+from sentiment_batch.config import EvaluateOptions
+from sentiment_batch.errors import GateFailed, InputError
+from sentiment_batch.labeller import Labeller
+from sentiment_batch.labelling import labelled_chunks, model_section, open_labeller
+from sentiment_batch.measure.counts import Counts, add, count_rows
+from sentiment_batch.measure.gates import Gate, parse_gate
+from sentiment_batch.measure.metrics import (
+    Clock,
+    Metrics,
+    document,
+    evaluation_section,
+    headline,
+    performance_section,
+    predictions_section,
+    rows_section,
+)
+from sentiment_batch.measure.progress import Progress
+from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks
+from sentiment_batch.read.split import describe, label_names
+from sentiment_batch.write.commit import Identity, Work, claim
+from sentiment_batch.write.part import PartWriter
+from sentiment_batch.write.store import write_json
+
+MARKER, PREDICTIONS = "metrics.json", "predictions.parquet"
+_CHUNK_ROWS = 32_768
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(options: EvaluateOptions) -> Metrics:
+    """Measure the model on the split and return the metrics; those of the finished job if it was done before.
+
+    Raises `InputError` for a split that cannot measure a model, `GateFailed` when all is written and a gate did not
+    hold, and what `score` raises.
+    """
+    clock = Clock()
+    labeller = open_labeller(options, options.text_column)
+    gates = [parse_gate(condition, labeller.labels) for condition in options.gate]
+    inputs = open_inputs(options.data, options.format, options.columns, (options.text_column, options.label_column))
+    labeller.check_columns(inputs.schema)
+    claimed = claim(options.output, _identity(options, inputs, labeller), MARKER, options.overwrite)
+    if isinstance(claimed, dict):
+        log.info("done already: %s", options.output)
+        metrics = {**claimed, **_gated(claimed["evaluation"], gates)}
+        if metrics != claimed:
+            write_json(Path(options.output) / MARKER, metrics)  # the figures are the same, the gates are others
+        metrics["already_done"] = True
+    else:
+        try:
+            metrics = _evaluate(options, labeller, inputs, gates, claimed, clock)
+        finally:
+            claimed.release()
+    _raise_for_gates(metrics)
+    return metrics
+
+
+def _evaluate(
+    options: EvaluateOptions, labeller: Labeller, inputs: Inputs, gates: list[Gate], work: Work, clock: Clock
+) -> Metrics:
+    shards = plan(inputs, _CHUNK_ROWS, 2**30, options.limit_rows)
+    _check_labels(options, inputs, shards, labeller)
+    labeller.load()
+    load_seconds, started = clock.seconds(), time.perf_counter()
+    columns = tuple(inputs.schema.names)
+    counts: Counts = {}
+    rows = [0] * len(inputs.files)
+    with (
+        Progress(sum(planned.shard.rows for planned in shards), options.progress) as progress,
+        PartWriter(work.folder, work.scratch, PREDICTIONS, labeller.labelled_schema(inputs.schema)) as predictions,
+    ):
+        for planned in shards:
+            chunks = read_chunks(inputs, planned, columns, options.text_column, _CHUNK_ROWS)
+            for batch, rejects, distinct_texts in labelled_chunks(chunks, labeller):
+                predictions.write(batch, rejects)
+                counts = add(counts, count_rows(batch, labeller.labels, options.prefix, options.label_column))
+                counts = add(counts, {"rows_in": batch.num_rows, "distinct_texts": distinct_texts, "rejected": 0})
+                progress.add(batch.num_rows)
+                rows[planned.file] += batch.num_rows
+        predictions.seal({"job_id": work.job_id, "counts": counts})
+    metrics = document(
+        "evaluate",
+        clock,
+        work.resumed,
+        job_id=work.job_id,
+        identity=_identity(options, inputs, labeller),
+        model=model_section(labeller),
+        input=inputs.section(rows),
+        rows=rows_section(counts),
+        predictions=predictions_section(counts),
+        evaluation=evaluation_section(counts["confusion"], labeller.labels),
+        performance=performance_section(
+            progress.done_here, asdict(labeller.effort), time.perf_counter() - started, load_seconds
+        ),
+    )
+    metrics = {**metrics, "headline": headline(metrics), **_gated(metrics["evaluation"], gates)}
+    write_json(work.folder / MARKER, metrics)
+    work.publish()
+    return metrics
+
+
+def _check_labels(options: EvaluateOptions, inputs: Inputs, shards: list[PlannedShard], labeller: Labeller) -> None:
+    """Refuse a split whose figures would mean nothing, before the model runs."""
+    found: Counter[str] = Counter()
+    column, known = options.label_column, labeller.labels
+    for planned in shards:
+        path, row = inputs.files[planned.file].path, planned.shard.first_row
+        for chunk in read_chunks(inputs, planned, (options.text_column, column), options.text_column, _CHUNK_ROWS):
+            if chunk.rejects:
+                raise InputError(f"{describe(chunk.rejects[0])}; mend it: a split is measured whole or not at all")
+            names = label_names(chunk.batch.column(column)).to_pylist()
+            unknown = next((number for number, name in enumerate(names) if name not in known), None)
+            if unknown is not None:
+                what = f"the label {names[unknown]!r}" if names[unknown] else "no label"
+                raise InputError(
+                    f"{path}, row {row + unknown}: {what} in {column!r}; the model knows {', '.join(known)}"
+                )
+            found.update(names)
+            row += len(names)
+    where = ", ".join(options.data)
+    if not found:
+        raise InputError(f"{where}: no rows to measure the model on")
+    if len(found) == 1:
+        label, rows = next(iter(found.items()))
+        raise InputError(
+            f"{where}: all {rows} rows are labelled {label!r}; a split with one class cannot measure a model "
+            "(are the labels masked, as in the public SmSA test split? take a split with its true labels)"
+        )
+
+
+def _gated(evaluation: Metrics, gates: list[Gate]) -> Metrics:
+    """The part of the metrics that the gates decide."""
+    outcomes = [gate.outcome(evaluation) for gate in gates]
+    held = all(outcome["holds"] for outcome in outcomes)
+    return {
+        "gates": outcomes,
+        "status": "done" if held else "gate_failed",
+        "exit_code": 0 if held else GateFailed.exit_code,
+    }
+
+
+def _raise_for_gates(metrics: Metrics) -> None:
+    failed = [f"{gate['condition']} (it is {gate['value']:.4f})" for gate in metrics["gates"] if not gate["holds"]]
+    if failed:
+        raise GateFailed(f"the model is not good enough: {', '.join(failed)}; nothing else was wrong", metrics)
+
+
+def _identity(options: EvaluateOptions, inputs: Inputs, labeller: Labeller) -> Identity:
+    """All that can change a figure, and nothing else."""
+    names = (
+        "text_column",
+        "label_column",
+        "columns",
+        "prefix",
+        "batch_tokens",
+        "engine",
+        "device",
+        "dtype",
+        "limit_rows",
+    )
+    chosen = asdict(options)
+    identity = {
+        "command": "evaluate",
+        "inputs": [file.identity() for file in inputs.files],
+        "model": labeller.folder.digest,
+        "options": {**{name: chosen[name] for name in names}, "max_length": labeller.max_length},
+    }
+    return dict(json.loads(json.dumps(identity)))

@@ -1,0 +1,192 @@
+"""Rows in, the same rows with labels out: the heart of every command, and the door for Python callers."""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sentiment_batch.config import LabelOptions
+from sentiment_batch.errors import InputError, UsageError
+from sentiment_batch.model.classifier import Classifier, Effort
+from sentiment_batch.model.folder import ModelFolder, read_model_folder
+from sentiment_batch.model.tokens import TokenIds, load_tokenizer, tokenise
+
+STATUSES = ("ok", "empty_text", "null_text", "nonfinite_score")
+_OK, _EMPTY, _NULL, _NONFINITE = range(4)
+_BATCH_TOKENS = {"cpu": 4_096, "cuda": 65_536}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A batch of rows with the tokens of its distinct texts."""
+
+    batch: pa.RecordBatch
+    tokens: TokenIds  # of the distinct texts that are not blank
+    text_numbers: np.ndarray  # int64 [rows]: which of them the row has, or -1
+    status: np.ndarray  # int8 [rows]
+
+
+class Labeller:
+    """A model with its options. The model is loaded when it is first needed, and once.
+
+    Options are those of `sentiment-batch score` that decide a label (`config.LabelOptions`), as keywords. Pickles as
+    its options, so that each worker of Spark's `mapInArrow` or Ray Data's `map_batches` loads a model of its own.
+    Not safe in two threads at once.
+    """
+
+    def __init__(self, model: str, *, text_column: str = "text", **options: Any):
+        """Raises `ModelRefused` for a folder that is not a whole model, and `UsageError` for an unknown option."""
+        try:
+            self.options = LabelOptions(model=str(model), **options)
+        except TypeError as error:
+            raise UsageError(f"Labeller: {error}") from None
+        self.text_column = text_column
+        self.folder: ModelFolder = read_model_folder(self.options.model)
+        self.labels = self.folder.labels
+        self.max_length = self.options.max_length or self.folder.max_length
+        if self.max_length > self.folder.max_length:
+            raise UsageError(f"--max-length {self.max_length}: the model takes {self.folder.max_length} tokens at most")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (self.text_column, asdict(self.options))
+
+    def __call__(self, rows: pa.Table | pa.RecordBatch) -> pa.Table | pa.RecordBatch:
+        """The same rows in the same order, with the added columns; a Table for a Table.
+
+        Raises `InputError` if there is no text column, and `UsageError` if an added column is there already.
+        """
+        self.check_columns(rows.schema)
+        if isinstance(rows, pa.RecordBatch):
+            return self.label(self.prepare(rows))
+        labelled = [self.label(self.prepare(batch)) for batch in rows.to_batches()]
+        return pa.Table.from_batches(labelled, self.labelled_schema(rows.schema))
+
+    def predict(self, texts: list[str]) -> list[dict[str, Any]]:
+        """One dict for each text: label (None for a blank text), confidence, probabilities by label."""
+        batch = pa.record_batch({self.text_column: pa.array(texts, pa.string())})
+        names = [field.name for field in self.added_fields()]
+        rows = self.label(self.prepare(batch)).select(names).to_pylist()
+        prefix = self.options.prefix
+        return [
+            {
+                "label": row[f"{prefix}predicted_label"],
+                "confidence": row[f"{prefix}confidence"],
+                "probabilities": {label: row[f"{prefix}prob_{label}"] for label in self.labels},
+            }
+            for row in rows
+        ]
+
+    def check_columns(self, schema: pa.Schema) -> None:
+        """Raise if the rows lack the text column, or have one that is to be added."""
+        if self.text_column not in schema.names:
+            raise InputError(f"no column {self.text_column!r}; there are: {', '.join(map(repr, schema.names))}")
+        for field in self.added_fields():
+            if field.name in schema.names:
+                raise UsageError(
+                    f"the input has a column {field.name!r} already; give --prefix, such as --prefix sb_, "
+                    "to name the added columns otherwise"
+                )
+
+    def added_fields(self) -> list[pa.Field]:
+        """The columns that labelling adds, in their order."""
+        return [
+            pa.field(self.options.prefix + name, type)
+            for name, type in (
+                ("predicted_label", pa.string()),
+                ("confidence", pa.float32()),
+                *((f"prob_{label}", pa.float32()) for label in self.labels),
+                ("n_tokens", pa.int32()),
+                ("truncated", pa.bool_()),
+                ("status", pa.string()),
+            )
+        ]
+
+    def labelled_schema(self, schema: pa.Schema) -> pa.Schema:
+        """The schema of labelled rows whose own columns are these."""
+        return pa.schema([*schema, *self.added_fields()], metadata=schema.metadata)
+
+    def load(self) -> None:
+        """Load tokenizer and model now, not with the first rows."""
+        _ = self.tokenizer, self.classifier
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        return load_tokenizer(self.folder.path, self.folder.vocab_size)
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        from sentiment_batch.model.torch_engine import load_engine
+
+        batch_tokens = self.options.batch_tokens or _BATCH_TOKENS[self.device.type]
+        engine = load_engine(self.folder, self.device, self.dtype)
+        return Classifier(engine, len(self.labels), batch_tokens, self.folder.pad_token_id)
+
+    @cached_property
+    def device(self) -> Any:
+        from sentiment_batch.model.torch_engine import resolve_device
+
+        return resolve_device(self.options.device)
+
+    @cached_property
+    def dtype(self) -> Any:
+        from sentiment_batch.model.torch_engine import resolve_dtype
+
+        return resolve_dtype(self.options.dtype, self.device)
+
+    @property
+    def effort(self) -> Effort:
+        return self.classifier.effort
+
+    def prepare(self, batch: pa.RecordBatch) -> Prepared:
+        """The tokens of the batch's distinct texts: each is labelled once, however many rows have it."""
+        column = batch.column(self.text_column)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        encoded = pc.dictionary_encode(pc.cast(column, pa.string()))
+        texts = encoded.dictionary.to_pylist()
+        number_of = pc.fill_null(encoded.indices, len(texts)).to_numpy(zero_copy_only=False)
+        blank = np.fromiter((not text.strip() for text in texts), bool, len(texts))
+        numbers = np.append(np.where(blank, -1, np.cumsum(~blank) - 1), -1)
+        status = np.append(np.where(blank, _EMPTY, _OK), _NULL).astype(np.int8)
+        scored = [text for text, skip in zip(texts, blank, strict=True) if not skip]
+        tokens = tokenise(self.tokenizer, scored, self.max_length)
+        return Prepared(batch, tokens, numbers[number_of], status[number_of])
+
+    def label(self, prepared: Prepared) -> pa.RecordBatch:
+        """The rows with the added columns behind their own. Null where there is nothing to predict."""
+        logits = self.classifier.logits(prepared.tokens)
+        batch, numbers, status = prepared.batch, prepared.text_numbers, prepared.status.copy()
+        if len(logits):
+            broken = ~np.isfinite(logits).all(axis=1)
+            status[(numbers >= 0) & broken[numbers]] = _NONFINITE
+            probabilities = _softmax(np.where(broken[:, None], 0, logits))
+            lengths, truncated = prepared.tokens.lengths, prepared.tokens.truncated
+        else:
+            probabilities = np.zeros((1, len(self.labels)))
+            lengths, truncated = np.zeros(1, np.int32), np.zeros(1, bool)
+        best = probabilities.argmax(axis=1)
+        probabilities = probabilities.astype(np.float32)
+        unknown = status != _OK
+        values = [
+            pa.DictionaryArray.from_arrays(pa.array(best[numbers], mask=unknown), list(self.labels)).cast(pa.string()),
+            pa.array(probabilities[np.arange(len(best)), best][numbers], mask=unknown),
+            *(pa.array(column[numbers], mask=unknown) for column in probabilities.T),
+            pa.array(np.where(numbers < 0, 0, lengths[numbers]).astype(np.int32)),
+            pa.array(np.where(numbers < 0, False, truncated[numbers])),
+            pa.DictionaryArray.from_arrays(pa.array(status), list(STATUSES)).cast(pa.string()),
+        ]
+        return pa.RecordBatch.from_arrays([*batch.columns, *values], schema=self.labelled_schema(batch.schema))
+
+
+def _again(text_column: str, options: dict[str, Any]) -> Labeller:
+    return Labeller(text_column=text_column, **options)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    """float64 [texts, labels]; each row sums to 1."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    exact: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return exact

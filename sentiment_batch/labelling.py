@@ -1,0 +1,58 @@
+"""What `score` and `evaluate` share: chunks in, labelled chunks out, and an account of what labelled them."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from sentiment_batch.ahead import ahead
+from sentiment_batch.config import LabelOptions
+from sentiment_batch.labeller import Labeller
+from sentiment_batch.read.chunk import Chunk, Reject
+
+
+class Labelled(NamedTuple):
+    """A chunk with its labels."""
+
+    batch: pa.RecordBatch
+    rejects: list[Reject]
+    distinct_texts: int
+
+
+def open_labeller(options: LabelOptions, text_column: str) -> Labeller:
+    """The labeller of a command's options."""
+    names = LabelOptions.__dataclass_fields__
+    return Labeller(text_column=text_column, **{name: getattr(options, name) for name in names})
+
+
+def labelled_chunks(chunks: Iterable[Chunk], labeller: Labeller) -> Iterator[Labelled]:
+    """The chunks with their labels, in order; reading runs ahead of the model, and the model of the caller."""
+    prepared = ((labeller.prepare(chunk.batch), chunk.rejects) for chunk in chunks)
+    with closing(ahead(prepared)) as source:
+        labelled = (Labelled(labeller.label(rows), rejects, len(rows.tokens.lengths)) for rows, rejects in source)
+        with closing(ahead(labelled)) as finished:
+            yield from finished
+
+
+def compute_of(labeller: Labeller) -> dict[str, Any]:
+    """What ran the model: two of them may differ in the last bits of a probability, so an output has one."""
+    return {
+        "engine": "torch",
+        "device": labeller.device.type,
+        "dtype": str(labeller.dtype).removeprefix("torch."),
+        "batch_tokens": labeller.options.batch_tokens or "auto",
+    }
+
+
+def model_section(labeller: Labeller) -> dict[str, Any]:
+    """The `model` of the metrics JSON."""
+    folder = labeller.folder
+    return {
+        "path": folder.path,
+        "base_model": folder.base_model,
+        "digest": folder.digest,
+        "labels": list(folder.labels),
+        "max_length": labeller.max_length,
+        **compute_of(labeller),
+    }

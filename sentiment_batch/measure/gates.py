@@ -1,0 +1,49 @@
+"""Conditions on the figures of an evaluation, such as `macro_f1>=0.85`, and whether they hold."""
+
+import operator
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from sentiment_batch.errors import UsageError
+
+_COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+_OVERALL = ("accuracy", "macro_f1", "macro_precision", "macro_recall", "rows")
+_BY_CLASS = ("precision", "recall", "f1")
+_CONDITION = re.compile(r"\s*(?P<figure>\w+)(?:\[(?P<label>[^\]]+)\])?\s*(?P<comparison>>=|<=|>|<)\s*(?P<bound>\S+)\s*")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One condition: a figure, of one class if `label` is given, against a bound."""
+
+    condition: str
+    figure: str
+    label: str | None
+    comparison: str
+    bound: float
+
+    def outcome(self, evaluation: dict[str, Any]) -> dict[str, Any]:
+        """{condition, value, holds}. A figure that is undefined (None) never holds."""
+        figures = evaluation if self.label is None else evaluation["per_class"][self.label]
+        value = figures[self.figure]
+        holds = value is not None and _COMPARISONS[self.comparison](value, self.bound)
+        return {"condition": self.condition, "value": value, "holds": bool(holds)}
+
+
+def parse_gate(condition: str, labels: tuple[str, ...]) -> Gate:
+    """`FIGURE>=BOUND`, or `FIGURE[LABEL]>=BOUND` for one class. Raises `UsageError` for anything else."""
+    match = _CONDITION.fullmatch(condition)
+    form = f'--gate {condition!r}: write it as "macro_f1>=0.85" or "recall[{labels[-1]}]>=0.8"'
+    if match is None:
+        raise UsageError(form)
+    figure, label = match["figure"], match["label"]
+    if figure not in (_OVERALL if label is None else _BY_CLASS):
+        raise UsageError(f"{form}; figures are {', '.join(_OVERALL)}, and of one class {', '.join(_BY_CLASS)}")
+    if label is not None and label not in labels:
+        raise UsageError(f"--gate {condition!r}: the model has no label {label!r}; it has {', '.join(labels)}")
+    try:
+        bound = float(match["bound"])
+    except ValueError:
+        raise UsageError(f"{form}; {match['bound']!r} is not a number") from None
+    return Gate(condition, figure, label, match["comparison"], bound)

@@ -1,0 +1,134 @@
+"""Counts -> the figures of the metrics JSON. Every figure follows from whole-number counts, at whatever scale."""
+
+import math
+import resource
+import time
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sentiment_batch.measure.counts import CONFIDENCE_UNIT, Counts
+
+SCHEMA_VERSION = 1
+Metrics = dict[str, Any]
+
+
+@dataclass
+class Clock:
+    """When a run began. Time is only ever reported, never decided on."""
+
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    started: float = field(default_factory=time.perf_counter)
+
+    def seconds(self) -> float:
+        return round(time.perf_counter() - self.started, 3)
+
+    def section(self, resumed: bool = False) -> Metrics:
+        return {
+            "id": self.id,
+            "started_at": self.started_at.isoformat(timespec="seconds"),
+            "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": self.seconds(),
+            "resumed": resumed,
+        }
+
+
+def document(command: str, clock: Clock, resumed: bool = False, **sections: Any) -> Metrics:
+    """A metrics JSON of a run that succeeded."""
+    head = {"schema_version": SCHEMA_VERSION, "command": command, "status": "done", "exit_code": 0}
+    return {**head, "run": clock.section(resumed), **sections}
+
+
+def failure(command: str, clock: Clock, exit_code: int, message: str) -> Metrics:
+    """A metrics JSON of a run that did not succeed: enough for a scheduler to decide."""
+    status = {9: "gate_failed", 130: "stopped", 143: "stopped"}.get(exit_code, "failed")
+    head = {"schema_version": SCHEMA_VERSION, "command": command, "status": status, "exit_code": exit_code}
+    return {**head, "error": message, "run": clock.section()}
+
+
+def rows_section(counts: Counts) -> Metrics:
+    names = ("scored", "empty", "null", "nonfinite", "rejected", "truncated", "distinct_texts")
+    return {"in": counts["rows_in"], "out": counts["rows_out"], **{name: counts[name] for name in names}}
+
+
+def predictions_section(counts: Counts) -> Metrics:
+    scored = counts["scored"]
+    predicted = counts["predicted"]
+    return {
+        "counts": predicted,
+        "share": {label: _share(number, scored) for label, number in predicted.items()},
+        "mean_confidence": _share(counts["confidence_millionths"] / CONFIDENCE_UNIT, scored),
+    }
+
+
+def performance_section(rows: int, effort: dict[str, int], seconds: float, load_seconds: float) -> Metrics:
+    """Of this run alone: what an earlier, killed run of the job did is not in it.
+
+    `effort` counts tokens, padded_tokens (padding included) and oom_retries; `seconds` are those of the rows, without
+    the `load_seconds` before the first of them.
+    """
+    tokens, padded = effort["tokens"], effort["padded_tokens"]
+    return {
+        "rows_per_second": round(rows / seconds, 1) if seconds else None,
+        "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
+        "padding_share": round(1 - tokens / padded, 4) if padded else 0.0,
+        "load_seconds": load_seconds,
+        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "oom_retries": effort["oom_retries"],
+    }
+
+
+def evaluation_section(matrix: list[list[int]], labels: tuple[str, ...]) -> Metrics:
+    """Accuracy, and precision, recall and F1 by class and macro-averaged, from a confusion matrix [true][predicted].
+
+    As scikit-learn counts them: a class without rows or without predictions has 0 for what is undefined, and is part
+    of the macro average (macro F1 is the mean of the classes' F1, not the F1 of the means).
+    """
+    import numpy as np
+    from sklearn.metrics import precision_recall_fscore_support
+
+    cells = np.asarray(matrix, np.int64)
+    total = int(cells.sum())
+    true, predicted = np.indices(cells.shape).reshape(2, -1)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        true, predicted, labels=range(len(labels)), sample_weight=cells.ravel(), zero_division=0.0
+    )
+    per_class = {
+        label: {
+            "precision": float(precision[number]),
+            "recall": float(recall[number]),
+            "f1": float(f1[number]),
+            "rows": int(support[number]),
+        }
+        for number, label in enumerate(labels)
+    }
+    return {
+        "rows": total,
+        "accuracy": _share(int(np.trace(cells)), total),
+        "macro_f1": float(np.mean(f1)),
+        "macro_precision": float(np.mean(precision)),
+        "macro_recall": float(np.mean(recall)),
+        "per_class": per_class,
+        "confusion": {"labels": list(labels), "matrix": matrix},
+    }
+
+
+def headline(metrics: Metrics) -> Metrics:
+    """The few figures that dashboards, XCom and `jq` want, flat; ACC, F1, REC and PRE as IndoNLU names them."""
+    rows, evaluation = metrics.get("rows", {}), metrics.get("evaluation")
+    found = {f"rows_{name}": rows[name] for name in ("in", "scored", "rejected") if name in rows}
+    for label, share in metrics.get("predictions", {}).get("share", {}).items():
+        found[f"share_{label}"] = share
+    if "performance" in metrics:
+        found["rows_per_second"] = metrics["performance"].get("rows_per_second")
+    if evaluation:
+        names = {"ACC": "accuracy", "F1": "macro_f1", "REC": "macro_recall", "PRE": "macro_precision"}
+        found |= {short: evaluation[name] for short, name in names.items()}
+    return found
+
+
+def _share(part: float, whole: int) -> float | None:
+    share = part / whole if whole else math.nan
+    return None if math.isnan(share) else share

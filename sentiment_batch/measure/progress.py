@@ -1,0 +1,52 @@
+"""How far a long job is, for a person at a terminal or for a log that somebody reads in the morning."""
+
+import logging
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+log = logging.getLogger(__name__)
+
+_LOG_SECONDS = 30.0
+
+
+class Progress:
+    """Counts rows; shows them as a bar on a terminal, or as a log line every 30 seconds."""
+
+    def __init__(self, total: int, style: str, unit: str = "row", done: int = 0):
+        if style == "auto":
+            style = "bar" if sys.stderr.isatty() else "log"
+        self.total, self.done, self.done_here, self.style, self.unit = total, done, 0, style, unit
+        self.started = self.logged = time.perf_counter()
+        self._bar = tqdm(
+            total=total, initial=done, unit=unit, unit_scale=True, disable=style != "bar", file=sys.stderr, leave=False
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._bar.close()
+
+    def add(self, count: int) -> None:
+        self.done += count
+        self.done_here += count
+        self._bar.update(count)
+        now = time.perf_counter()
+        if self.style == "log" and now - self.logged >= _LOG_SECONDS:
+            self.logged = now
+            rate = self.done_here / (now - self.started)
+            left = (self.total - self.done) / rate if rate else 0.0
+            share = self.done / self.total if self.total else 1.0
+            log.info(
+                "%d of %d %ss (%.0f %%), %.0f %ss/s, %s left",
+                *(self.done, self.total, self.unit, 100 * share, rate, self.unit, _duration(left)),
+            )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -1,0 +1,30 @@
+"""A metrics JSON -> the few lines that a person reads at the end of a run."""
+
+from typing import Any
+
+
+def summary(metrics: dict[str, Any], output: str | None) -> str:
+    """One line for each thing worth knowing; the rest is in the metrics JSON."""
+    if "steps" in metrics:
+        return "\n\n".join(f"{step}\n{summary(each, None)}" for step, each in metrics["steps"].items())
+    lines = [("status", metrics["status"].replace("_", " ") + (f": {output}" if output else ""))]
+    if "rows" in metrics:
+        rows = metrics["rows"]
+        lines.append(("rows", f"{rows['in']:,} in = {rows['out']:,} out + {rows['rejected']:,} rejected"))
+        without = [f"{rows[name]:,} {name}" for name in ("empty", "null", "nonfinite") if rows[name]]
+        if without:
+            lines.append(("no label", ", ".join(without)))
+    if "predictions" in metrics:
+        shares = metrics["predictions"]["share"].items()
+        lines.append(("labels", ", ".join(f"{label} {share or 0:.1%}" for label, share in shares)))
+    if "evaluation" in metrics:
+        evaluation = metrics["evaluation"]
+        figures = [f"{name.replace('_', ' ')} {evaluation[name]:.4f}" for name in ("macro_f1", "accuracy")]
+        lines.append(("quality", ", ".join(figures)))
+    for gate in metrics.get("gates", ()):
+        lines.append(("gate", f"{gate['condition']}: {'holds' if gate['holds'] else 'FAILS'} at {gate['value']:.4f}"))
+    if "performance" in metrics and metrics["performance"]["rows_per_second"]:
+        performance = metrics["performance"]
+        memory = performance["peak_rss_bytes"] / 2**20
+        lines.append(("speed", f"{performance['rows_per_second']:,.0f} rows/s, peak memory {memory:,.0f} MiB"))
+    return "\n".join(f"{name:<10}{text}" for name, text in lines)

@@ -1,0 +1,1 @@
+"""What labels the rows: texts -> token ids -> batches -> logits, and how such a model is made."""

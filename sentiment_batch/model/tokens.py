@@ -1,0 +1,77 @@
+"""Texts -> token ids, by the `tokenizers` library alone: importing transformers for it would cost seconds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from sentiment_batch.errors import ModelRefused
+from sentiment_batch.model.folder import TOKENIZER
+
+_CHARACTERS_PER_TOKEN = 64
+_TEXTS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class TokenIds:
+    """The token ids of n texts, one behind the other, unpadded."""
+
+    flat: np.ndarray  # int32 [sum of lengths]
+    starts: np.ndarray  # int64 [n]: where each text begins in `flat`
+    lengths: np.ndarray  # int32 [n]: tokens of each text, special ones included
+    truncated: np.ndarray  # bool [n]
+
+
+def load_tokenizer(folder: str, vocab_size: int) -> Tokenizer:
+    """The folder's tokenizer with its own cutting and padding off: both are ours.
+
+    Raises `ModelRefused` if it cannot be read, or makes ids that the model's embeddings do not have.
+    """
+    try:
+        tokenizer = Tokenizer.from_file(f"{folder}/{TOKENIZER}")
+    except Exception as error:  # the library raises plain Exception
+        raise ModelRefused(f"{folder}/{TOKENIZER} cannot be read: {error}") from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    if largest >= vocab_size:
+        raise ModelRefused(
+            f"{folder}: {TOKENIZER} makes ids up to {largest}, the model knows {vocab_size}: they are not of one model"
+        )
+    return tokenizer
+
+
+def tokenise(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> TokenIds:
+    """The ids of every text with the special tokens around it, at most `max_length` of them.
+
+    A longer text is cut at its end, inside the special tokens, as transformers does. Characters beyond 64 for each
+    token are not even looked at: some tokenizers take quadratic time on a megabyte without a space. Not safe in two
+    threads at once.
+    """
+    before, after = _special_tokens(tokenizer)
+    room = max_length - len(before) - len(after)
+    limit = max_length * _CHARACTERS_PER_TOKEN
+    pieces: list[list[int]] = []
+    truncated = np.zeros(len(texts), bool)
+    for first in range(0, len(texts), _TEXTS_AT_ONCE):
+        cut = [text[:limit] for text in texts[first : first + _TEXTS_AT_ONCE]]
+        for row, encoding in enumerate(tokenizer.encode_batch_fast(cut, add_special_tokens=False), first):
+            ids = encoding.ids
+            truncated[row] = len(ids) > room or len(texts[row]) > limit
+            pieces.append([*before, *ids[:room], *after])
+    lengths = np.fromiter(map(len, pieces), np.int32, len(pieces))
+    flat = np.fromiter(chain.from_iterable(pieces), np.int32, int(lengths.sum()))
+    starts = np.cumsum(lengths, dtype=np.int64) - lengths
+    return TokenIds(flat, starts, lengths, truncated)
+
+
+def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """The ids that the tokenizer puts before and after a single text."""
+    bare = tokenizer.encode("a", add_special_tokens=False).ids
+    full = tokenizer.encode("a").ids
+    for first in range(len(full) - len(bare) + 1):
+        if full[first : first + len(bare)] == bare:
+            return full[:first], full[first + len(bare) :]
+    raise ModelRefused(f"{TOKENIZER} changes a text when it adds special tokens; that is not supported")

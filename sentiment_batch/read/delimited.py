@@ -1,0 +1,118 @@
+"""TSV and CSV files -> chunks of string columns. Nothing is guessed: every value stays the text that it was."""
+
+import hashlib
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from sentiment_batch.errors import InputError
+from sentiment_batch.read.chunk import Chunk, Reject, Shard, reject
+from sentiment_batch.read.framing import Record, lines, quoted_records, split_quoted
+from sentiment_batch.read.inputs import InputFile, byte_blocks
+
+FIELD_COUNT = "field_count"
+INVALID_UTF8 = "invalid_utf8"
+_BOM = b"\xef\xbb\xbf"
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+
+
+def header(file: InputFile, columns: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
+    """The file's column names and the offset of its first row. With `columns` given, the file has no header line.
+
+    Raises `InputError` for a file without the header that it should have, or with two columns of one name, and for
+    UTF-16, which would otherwise be millions of rejects.
+    """
+    head = next(byte_blocks(file), b"")
+    if head.startswith(_UTF16_BOMS) or head[:1024].count(0) > len(head[:1024]) // 4:
+        raise InputError(f"{file.path} looks like UTF-16, not UTF-8; convert it first: iconv -f UTF-16 -t UTF-8")
+    if columns:
+        return columns, 0
+    first = next(_records(file, 0, None), None)
+    if first is None:
+        raise InputError(f"{file.path} is empty: no header line; name the columns with --columns if it has none")
+    fields = _fields(first, file.format)
+    if isinstance(fields, str):
+        raise InputError(f"{file.path}: the header line cannot be read: {fields}")
+    twice = sorted({name for name in fields if fields.count(name) > 1})
+    if twice:
+        raise InputError(f"{file.path}: the header has the column {twice[0]!r} twice; rename one")
+    return tuple(fields), first.offset + first.length + 1
+
+
+def shards(file: InputFile, start: int, shard_rows: int, shard_bytes: int) -> Iterator[Shard]:
+    """Byte ranges that begin and end between records, with the rows in each; one for a compressed file.
+
+    The file is read through once for this, so that every shard knows its rows, the progress its end, a reject its
+    row number, and a damaged archive is found before hours of work on its beginning.
+    """
+    begin, first_row, row = start, 0, 0
+    for record in _records(file, start, None):
+        full = row - first_row == shard_rows or (record.offset - begin >= shard_bytes and row > first_row)
+        if full and not file.compression:
+            yield Shard(begin, record.offset, first_row, row - first_row)
+            begin, first_row = record.offset, row
+        row += 1
+        end = record.offset + record.length + 1
+    if row > first_row:
+        yield Shard(begin, end, first_row, row - first_row)
+
+
+def chunks(
+    file: InputFile, shard: Shard, names: tuple[str, ...], columns: tuple[str, ...], chunk_rows: int
+) -> Iterator[Chunk]:
+    """The shard's rows in order, `chunk_rows` at a time, as string columns; `names` are those of the file's fields.
+
+    A row whose number of fields is not that of `names`, or that is not UTF-8, is in `rejects` instead.
+    """
+    positions = [names.index(column) for column in columns]
+    schema = pa.schema([(column, pa.string()) for column in columns])
+    rows: list[list[str]] = []
+    rejects: list[Reject] = []
+
+    def chunk() -> Chunk:
+        values = [pa.array([row[position] for row in rows], pa.string()) for position in positions]
+        return Chunk(pa.RecordBatch.from_arrays(values, schema=schema), rejects)
+
+    for number, record in enumerate(_records(file, shard.start, shard.stop), shard.first_row):
+        if number == shard.first_row + shard.rows:
+            break  # --limit-rows ends inside the byte range
+        fields = _fields(record, file.format)
+        if isinstance(fields, str):
+            rejects.append(_reject(file, number, record, record.reason or INVALID_UTF8, fields))
+        elif len(fields) != len(names):
+            detail = f"{len(fields)} fields, expected {len(names)}"
+            rejects.append(_reject(file, number, record, FIELD_COUNT, detail))
+        else:
+            rows.append(fields)
+        if len(rows) + len(rejects) == chunk_rows:
+            yield chunk()
+            rows, rejects = [], []
+    if rows or rejects:
+        yield chunk()
+
+
+def _records(file: InputFile, start: int, stop: int | None) -> Iterator[Record]:
+    records = lines(byte_blocks(file, start, stop), start)
+    if file.format == "csv":
+        records = quoted_records(records)
+    for record in records:
+        if record.offset == 0 and record.data.startswith(_BOM):
+            record = record._replace(data=record.data.removeprefix(_BOM))
+        yield record
+
+
+def _fields(record: Record, format: str) -> list[str] | str:
+    """The record's fields, or why it has none."""
+    if record.reason:
+        return f"{record.length} bytes"
+    try:
+        text = record.data.removesuffix(b"\r").decode()
+    except UnicodeDecodeError as error:
+        return f"byte {error.start} of the row: {error.reason}"
+    return split_quoted(text) if format == "csv" else text.split("\t")
+
+
+def _reject(file: InputFile, row: int, record: Record, reason: str, detail: str) -> Reject:
+    position: dict[str, int] = {"byte_offset": record.offset, "byte_length": record.length}
+    sha256 = record.sha256 or hashlib.sha256(record.data).hexdigest()
+    return reject(file.path, row, position, reason, detail, sha256, record.data)

@@ -1,0 +1,134 @@
+"""Input files -> shards: the whole job, cut into pieces that can be done in any order, before a row is labelled."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from sentiment_batch.errors import InputError
+from sentiment_batch.read import delimited, parquet
+from sentiment_batch.read.chunk import Chunk, Shard
+from sentiment_batch.read.inputs import InputFile, check_unchanged, find_inputs, range_sha256
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files of a job and the columns that all of them have."""
+
+    files: tuple[InputFile, ...]
+    schema: pa.Schema  # of the first file; the others may have its columns in another order
+    headers: tuple[tuple[tuple[str, ...], int], ...]  # of each file: its field names, where its rows begin
+
+    def section(self, rows: list[int]) -> dict[str, Any]:
+        """The `input` of the metrics JSON; `rows` are those of each file."""
+        files = zip(self.files, rows, strict=True)
+        return {"files": [{"path": file.path, "bytes": file.size, "rows": count} for file, count in files]}
+
+
+@dataclass(frozen=True)
+class PlannedShard:
+    """A shard and its place in the job; `index` is the number of its part."""
+
+    index: int
+    file: int
+    shard: Shard
+
+
+def open_inputs(paths: tuple[str, ...], format: str, columns: tuple[str, ...], required: tuple[str, ...]) -> Inputs:
+    """The files behind the paths, with one schema; `required` names the columns that the job reads.
+
+    Raises `InputError` for a column that is missing, for files whose columns differ, and for a text column that
+    holds no strings.
+    """
+    files = tuple(find_inputs(paths, format))
+    if files[0].format == "parquet":
+        schemas = [parquet.schema(file) for file in files]
+        headers: tuple[tuple[tuple[str, ...], int], ...] = tuple((tuple(found.names), 0) for found in schemas)
+    else:
+        headers = tuple(delimited.header(file, columns) for file in files)
+        schemas = [pa.schema([(name, pa.string()) for name in names]) for names, _ in headers]
+    for file, schema in zip(files, schemas, strict=True):
+        _check_columns(file, schema, files[0], schemas[0], required)
+    return Inputs(files, schemas[0], headers)
+
+
+def plan(inputs: Inputs, shard_rows: int, shard_bytes: int, limit_rows: int | None = None) -> list[PlannedShard]:
+    """The shards of every file in order. A pure function of the inputs and the options.
+
+    An input without rows is one shard without rows, so that every output has a part that shows its columns.
+    """
+    planned: list[PlannedShard] = []
+    left = limit_rows
+    for number, file in enumerate(inputs.files):
+        if file.format == "parquet":
+            shards = parquet.shards(file, shard_rows, shard_bytes)
+        else:
+            shards = delimited.shards(file, inputs.headers[number][1], shard_rows, shard_bytes)
+        for shard in shards:
+            if left is not None:
+                if left == 0:
+                    break
+                shard = _first_rows(shard, left, file)
+                left -= shard.rows
+            planned.append(PlannedShard(len(planned), number, shard))
+    if not planned:
+        planned.append(PlannedShard(0, 0, Shard(0, 0, 0, 0)))
+    return planned
+
+
+def read_chunks(
+    inputs: Inputs, planned: PlannedShard, columns: tuple[str, ...], text_column: str, chunk_rows: int
+) -> Iterator[Chunk]:
+    """The shard's rows, in order and each once, with the columns asked for; then a check that the file is the same.
+
+    Raises `InputError` when the file changed or does not hold the rows that were planned.
+    """
+    file, shard = inputs.files[planned.file], planned.shard
+    check_unchanged(file)
+    rows = 0
+    if file.format == "parquet":
+        chunks = parquet.chunks(file, shard, columns, text_column, chunk_rows)
+    else:
+        chunks = delimited.chunks(file, shard, inputs.headers[planned.file][0], columns, chunk_rows)
+    for chunk in chunks:
+        rows += chunk.batch.num_rows + len(chunk.rejects)
+        yield chunk
+    check_unchanged(file)
+    if rows != shard.rows:
+        raise InputError(f"{file.path} gave {rows} rows where {shard.rows} were planned; it changed during the run")
+
+
+def shard_sha256(inputs: Inputs, planned: PlannedShard) -> str:
+    """The SHA-256 of the bytes that the shard was read from: what tells later that the input is still the same."""
+    file, shard = inputs.files[planned.file], planned.shard
+    if file.format == "parquet":
+        return range_sha256(file, *parquet.byte_range(file, shard))
+    if file.compression:
+        return range_sha256(file, 0, file.size)
+    return range_sha256(file, shard.start, shard.stop)
+
+
+def _first_rows(shard: Shard, limit: int, file: InputFile) -> Shard:
+    if shard.rows <= limit:
+        return shard
+    stop = shard.start + limit if file.format == "parquet" else shard.stop
+    return replace(shard, stop=stop, rows=limit)
+
+
+def _check_columns(
+    file: InputFile, schema: pa.Schema, first: InputFile, first_schema: pa.Schema, required: tuple[str, ...]
+) -> None:
+    for name in required:
+        if name not in schema.names:
+            raise InputError(f"{file.path} has no column {name!r}; it has: {', '.join(map(repr, schema.names))}")
+    text = required[0]
+    if not parquet.is_text(schema.field(text).type):
+        raise InputError(f"{file.path}: the column {text!r} holds {schema.field(text).type}, not strings; cast it")
+    for name in sorted({*schema.names, *first_schema.names}):
+        if name not in schema.names or name not in first_schema.names:
+            lacks, has = (file, first) if name not in schema.names else (first, file)
+            raise InputError(f"{lacks.path} lacks the column {name!r} that {has.path} has; label them apart")
+        if schema.field(name).type != first_schema.field(name).type:
+            types = f"{schema.field(name).type} in {file.path} and {first_schema.field(name).type} in {first.path}"
+            raise InputError(f"the column {name!r} is {types}; label them apart")

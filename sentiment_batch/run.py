@@ -1,0 +1,66 @@
+"""The whole job from one TOML file: train once, evaluate with gates, then score."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from sentiment_batch.config import LogOptions, RunOptions, option_fields, read_job
+from sentiment_batch.errors import UsageError
+from sentiment_batch.evaluate import evaluate
+from sentiment_batch.measure.metrics import Clock, Metrics, document
+from sentiment_batch.score import score
+
+STEPS = ("train", "evaluate", "score")
+ParseOptions = Callable[[str, dict[str, Any], dict[str, str]], Any]
+
+log = logging.getLogger(__name__)
+
+
+def run(options: RunOptions, parse_options: ParseOptions) -> Metrics:
+    """Do the steps that the file has tables for, in their order; the first that fails ends the job.
+
+    All options are read before the first step, so that a typing error in the last table does not cost the night.
+    `evaluate` and `score` take the model that `train` writes where they name none.
+    """
+    clock = Clock()
+    tables = read_job(options.job)
+    steps = [step for step in STEPS if step in tables]
+    if not steps:
+        raise UsageError(f"{options.job} has none of the tables {', '.join(STEPS)}")
+    settings = _settings(options)
+    parsed = {}
+    for step in steps:
+        table = {each.name: getattr(options, each.name) for each in option_fields(LogOptions)} | tables[step]
+        if step != "train" and "train" in parsed:
+            table.setdefault("model", parsed["train"].output)
+        parsed[step] = parse_options(step, table, settings.pop(step, {}))
+    if settings:
+        raise UsageError(f"--set {next(iter(settings))}.*: {options.job} has no such table; it has {', '.join(steps)}")
+    results = {}
+    for step in steps:
+        log.info("%s: %s", step, parsed[step].output)
+        results[step] = _step(step, parsed[step])
+    figures = {f"{step}_{name}": value for step in steps for name, value in results[step]["headline"].items()}
+    return document(
+        "run", clock, any(each["run"]["resumed"] for each in results.values()), steps=results, headline=figures
+    )
+
+
+def _step(step: str, options: Any) -> Metrics:
+    if step == "train":
+        from sentiment_batch.train import train  # torch and transformers only where a table asks for them
+
+        return train(options)
+    return evaluate(options) if step == "evaluate" else score(options)
+
+
+def _settings(options: RunOptions) -> dict[str, dict[str, str]]:
+    """The `--set TABLE.KEY=VALUE` of each table."""
+    settings: dict[str, dict[str, str]] = {}
+    for setting in options.set:
+        name, equals, value = setting.partition("=")
+        table, dot, key = name.partition(".")
+        if not (equals and dot and key):
+            raise UsageError(f"--set {setting!r}: write it as TABLE.KEY=VALUE, such as score.output=labelled/tonight")
+        settings.setdefault(table, {})[key] = value
+    return settings
