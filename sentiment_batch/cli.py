@@ -26,7 +26,7 @@ PROGRAM = "sentiment-batch"
 ENVIRONMENT = "SENTIMENT_BATCH"
 
 
-class _Commas(click.ParamType):
+class _Commas(click.ParamType[tuple[str, ...]]):
     """Names between commas, or a list in TOML."""
 
     name = "a,b,..."
@@ -36,7 +36,7 @@ class _Commas(click.ParamType):
         return tuple(str(name) for name in names if str(name))
 
 
-class _Positive(click.ParamType):
+class _Positive(click.ParamType[float]):
     """A number above or at a minimum."""
 
     def __init__(self, kind: type, minimum: float):

@@ -28,7 +28,7 @@ def run(options: RunOptions, parse_options: ParseOptions) -> Metrics:
     if not steps:
         raise UsageError(f"{options.job} has none of the tables {', '.join(STEPS)}")
     settings = _settings(options)
-    parsed = {}
+    parsed: dict[str, Any] = {}
     for step in steps:
         table = {each.name: getattr(options, each.name) for each in option_fields(LogOptions)} | tables[step]
         if step != "train" and "train" in parsed:

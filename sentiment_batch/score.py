@@ -187,8 +187,7 @@ def _adopted(job: Job, work: Work, planned: PlannedShard) -> Seal | None:
     if not path.exists():
         return None
     seal = read_seal(path)
-    whole = seal is not None and (seal["rejects"] is None or (work.folder / seal["rejects"]["name"]).is_file())
-    if not whole or seal["job_id"] != work.job_id or seal["range"] != list(astuple(planned.shard)):
+    if seal is None or not _is_of(work, planned, seal):
         log.warning("%s is not a whole part of this job: it is made again", path.name)
         path.unlink()
         return None
@@ -200,6 +199,13 @@ def _adopted(job: Job, work: Work, planned: PlannedShard) -> Seal | None:
             f"go on where it was begun, or remove {work.folder} to begin again"
         )
     return seal
+
+
+def _is_of(work: Work, planned: PlannedShard, seal: Seal) -> bool:
+    """Whether the seal is of this shard of this job, and the rejects that it names are there."""
+    rejects = seal["rejects"]
+    same = seal["job_id"] == work.job_id and seal["range"] == list(astuple(planned.shard))
+    return same and (rejects is None or (work.folder / rejects["name"]).is_file())
 
 
 def _check_rejects(job: Job, seals: Iterable[Seal | None], total: int, work: Work) -> None:

@@ -165,7 +165,7 @@ def _train(options: TrainOptions, recipe: Recipe, data: Data, work: Work, report
         base = load_base_model(options.base_model, options.revision, data.labels)
     max_length = min(options.max_length, base.max_length)
     rows = len(data.train.texts)
-    with Progress(rows * recipe.epochs, 0, options.progress, "text") as progress:
+    with Progress(rows * recipe.epochs, options.progress, "text") as progress:
         fit = _fit(options, recipe, data, base, max_length, device, progress)
         best, history = _epochs(fit, checkpoint, data, recipe, options.metric, progress)
     checkpoint.load_best(fit.model)

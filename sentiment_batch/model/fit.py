@@ -81,7 +81,9 @@ class Fit:
             for step, rows in enumerate(batches):
                 stop.check()
                 for group in self.optimizer.param_groups:
-                    group["lr"] = self.recipe.learning_rate * _schedule(self.recipe, self.epoch, step / len(batches))
+                    group["lr"] = self.recipe.learning_rate * _schedule(
+                        self.recipe, self.epoch, (step + 0.5) / len(batches)
+                    )
                 total += self._step(rows, weights) * len(rows)
                 self.progress(len(rows))
             self.epoch += 1
@@ -133,11 +135,11 @@ class Fit:
             ).logits
         loss = weighted_cross_entropy(logits.float(), targets, weights)
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         if self.recipe.max_grad_norm:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
         self.optimizer.step()
-        return float(loss)
+        return loss.item()
 
 
 def weighted_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

@@ -18,6 +18,7 @@ def save_model(folder: Path, model: Any, tokenizer: Any, max_length: int, card: 
     chat template's name is a file name there).
     """
     save_weights(model.to(device="cpu", dtype=torch.float32), str(folder / WEIGHTS), metadata={"format": "pt"})
+    (folder / WEIGHTS).chmod(0o644)  # safetensors makes it for its owner alone
     config = {**model.config.to_dict(), "architectures": [type(model).__name__], "dtype": "float32"}
     config.pop("_name_or_path", None)
     _write(folder / CONFIG, config)

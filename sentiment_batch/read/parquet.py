@@ -144,7 +144,7 @@ def is_text(type: pa.DataType) -> bool:
     """Whether a column of this type can hold the texts: any string type, or a dictionary of one."""
     if pa.types.is_dictionary(type):
         type = type.value_type
-    return pa.types.is_string(type) or pa.types.is_large_string(type) or pa.types.is_string_view(type)
+    return bool(pa.types.is_string(type) or pa.types.is_large_string(type) or pa.types.is_string_view(type))
 
 
 def as_strings(column: pa.Array) -> pa.Array:

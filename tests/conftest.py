@@ -1,0 +1,109 @@
+"""What the tests share: a model small enough to make on the spot, and the program run in this process."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run two at a time on small machines
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SMSA = Path(__file__).parents[2] / "shared" / "data" / "smsa"
+SAMPLE = Path(__file__).parents[1] / "sentiment_batch" / "sample"
+
+needs_smsa = pytest.mark.skipif(not SMSA.is_dir(), reason="the SmSA files are not beside this checkout")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of the program ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Program = Callable[..., Outcome]
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Program:
+    """`program("score", ...)` runs the command line in this process."""
+    from sentiment_batch import cli, stop
+
+    def run(*arguments: object) -> Outcome:
+        monkeypatch.setattr("sys.argv", ["sentiment-batch", *map(str, arguments)])
+        monkeypatch.setattr(stop, "_noted", None)
+        monkeypatch.setattr(stop, "install", lambda: None)
+        capfd.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        out, err = capfd.readouterr()
+        return Outcome(code, out, err)
+
+    return run
+
+
+def sample_rows(split: str = "train") -> list[tuple[str, str]]:
+    """(text, label) of the sample reviews."""
+    lines = (SAMPLE / f"{split}.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    return [(text, label) for text, _, label in (line.partition("\t") for line in lines)]
+
+
+def random_texts(count: int, seed: int = 0) -> list[str]:
+    """Distinct texts of very different lengths, in no order."""
+    words = sorted({word for text, _ in sample_rows() for word in text.split()})
+    chance = random.Random(seed)
+    texts: set[str] = set()
+    while len(texts) < count:
+        texts.add(" ".join(chance.choices(words, k=chance.choice([1, 2, 5, 12, 30, 60]))))
+    return sorted(texts, key=lambda _: chance.random())
+
+
+LABELS = ("positive", "neutral", "negative")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of 2 layers x 32 with random weights, large enough that its labels differ from text to text."""
+    from transformers import BertConfig
+
+    folder = tmp_path_factory.mktemp("tiny_model")
+    config = BertConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+        id2label=dict(enumerate(LABELS)),
+        label2id={label: number for number, label in enumerate(LABELS)},
+    )
+    save_random_model(folder, config)
+    return folder
+
+
+def save_random_model(folder: Path, config: object, seed: int = 0) -> None:
+    """Save a classifier of the configuration with random weights, and a WordPiece tokenizer of the sample's words."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+    from transformers import AutoModelForSequenceClassification, BertTokenizer
+
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=600, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator([text for text, _ in sample_rows()[:500]], trainer)
+    vocabulary = tokenizer.get_vocab()
+    config.vocab_size = len(vocabulary)  # type: ignore[attr-defined]
+    torch.manual_seed(seed)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    BertTokenizer(vocab=vocabulary).save_pretrained(folder)
