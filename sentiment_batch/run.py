@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sentiment_batch.config import LogOptions, RunOptions, option_fields, read_job
-from sentiment_batch.errors import UsageError
+from sentiment_batch.errors import GateFailed, UsageError
 from sentiment_batch.evaluate import evaluate
 from sentiment_batch.measure.metrics import Clock, Metrics, document
 from sentiment_batch.score import score
@@ -36,14 +36,24 @@ def run(options: RunOptions, parse_options: ParseOptions) -> Metrics:
         parsed[step] = parse_options(step, table, settings.pop(step, {}))
     if settings:
         raise UsageError(f"--set {next(iter(settings))}.*: {options.job} has no such table; it has {', '.join(steps)}")
-    results = {}
+    results: dict[str, Metrics] = {}
     for step in steps:
         log.info("%s: %s", step, parsed[step].output)
-        results[step] = _step(step, parsed[step])
-    figures = {f"{step}_{name}": value for step in steps for name, value in results[step]["headline"].items()}
-    return document(
-        "run", clock, any(each["run"]["resumed"] for each in results.values()), steps=results, headline=figures
-    )
+        try:
+            results[step] = _step(step, parsed[step])
+        except GateFailed as error:
+            results[step] = error.metrics
+            raise GateFailed(str(error), _metrics(clock, results)) from None
+    return _metrics(clock, results)
+
+
+def _metrics(clock: Clock, results: dict[str, Metrics]) -> Metrics:
+    """One account of all steps that were done; its status is that of the last."""
+    last = list(results.values())[-1]
+    figures = {f"{step}_{name}": value for step, each in results.items() for name, value in each["headline"].items()}
+    resumed = any(each["run"]["resumed"] for each in results.values())
+    metrics = document("run", clock, resumed, steps=results, headline=figures)
+    return {**metrics, "status": last["status"], "exit_code": last["exit_code"]}
 
 
 def _step(step: str, options: Any) -> Metrics:

@@ -38,16 +38,12 @@ POLARITY = ("positive", "neutral", "negative")  # IndoNLU's order; other labels 
 # IndoNLU's main.py (github.com/IndoNLP/indonlu): Adam, StepLR(1, gamma), clipping at 10, texts in the file's order.
 # Learning rate, batch, epochs and gamma are those of its published runs of indobert-base.
 RECIPES = {
-    "default": Recipe(
-        "adamw", 3e-5, epochs=4, batch_size=32, max_grad_norm=1.0, early_stop=0, weight_decay=0.01, warmup=0.1
-    ),
+    "default": Recipe("adamw", 3e-5, epochs=4, batch_size=32, max_grad_norm=1.0, weight_decay=0.01, warmup=0.1),
     "indonlu": Recipe(
         "adam", 1e-5, epochs=25, batch_size=16, max_grad_norm=10.0, early_stop=3, gamma=0.9, shuffle=False
     ),
 }
-SCRATCH_RECIPE = Recipe(
-    "adamw", 1e-3, epochs=5, batch_size=32, max_grad_norm=1.0, early_stop=0, weight_decay=0.01, warmup=0.1
-)
+SCRATCH_RECIPE = replace(RECIPES["default"], learning_rate=1.5e-3, epochs=5, batch_size=64, word_dropout=0.1)
 
 
 @dataclass(frozen=True)
@@ -209,6 +205,8 @@ def _fit(
         valid=tokenise(base.tokenizer.backend_tokenizer, data.valid.texts, max_length),
         class_weights=_class_weights(one_hot, options.class_weights),
         pad_token_id=base.model.config.pad_token_id or 0,
+        mask_token_id=base.tokenizer.mask_token_id or 0,
+        special_token_ids=base.tokenizer.all_special_ids,
         batch_tokens=options.batch_tokens,
         seed=options.seed,
         device=device,

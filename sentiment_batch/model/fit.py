@@ -27,11 +27,12 @@ class Recipe:
     epochs: int
     batch_size: int
     max_grad_norm: float  # 0: no clipping
-    early_stop: int  # epochs without a better one; 0: never
+    early_stop: int = 0  # epochs without a better one; 0: never
     weight_decay: float = 0.0
     warmup: float = 0.0  # share of all steps in which the learning rate rises; then it falls to 0
     gamma: float | None = None  # instead of warm-up and decay: times this after every epoch (StepLR(1, gamma))
     shuffle: bool = True
+    word_dropout: float = 0.0  # mean share of the tokens of a batch that the model sees as [MASK]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Fit:
     valid: TokenIds
     class_weights: np.ndarray  # float32 [labels]
     pad_token_id: int
+    mask_token_id: int  # for a recipe with word dropout
+    special_token_ids: list[int]
     batch_tokens: int
     seed: int
     device: torch.device
@@ -73,9 +76,8 @@ class Fit:
         weights = torch.from_numpy(self.class_weights).to(self.device)
         while self.epoch < self.recipe.epochs:
             started = time.perf_counter()
-            batches = training_batches(
-                self.train.lengths, self.recipe, self.batch_tokens, np.random.default_rng([self.seed, self.epoch])
-            )
+            random = np.random.default_rng([self.seed, self.epoch])
+            batches = training_batches(self.train.lengths, self.recipe, self.batch_tokens, random)
             total = 0.0
             self.model.train()
             for step, rows in enumerate(batches):
@@ -84,7 +86,7 @@ class Fit:
                     group["lr"] = self.recipe.learning_rate * _schedule(
                         self.recipe, self.epoch, (step + 0.5) / len(batches)
                     )
-                total += self._step(rows, weights) * len(rows)
+                total += self._step(rows, weights, random) * len(rows)
                 self.progress(len(rows))
             self.epoch += 1
             yield Epoch(
@@ -125,8 +127,10 @@ class Fit:
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
         self.epoch = values["epoch"]
 
-    def _step(self, rows: np.ndarray, weights: torch.Tensor) -> float:
+    def _step(self, rows: np.ndarray, weights: torch.Tensor, random: np.random.Generator) -> float:
         ids, mask = pad(self.train, rows, self.pad_token_id)
+        if self.recipe.word_dropout:
+            ids = self._without_words(ids, random)
         targets = torch.from_numpy(self.targets[rows]).to(self.device)
         with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
             logits = self.model(
@@ -140,6 +144,11 @@ class Fit:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
         self.optimizer.step()
         return loss.item()
+
+    def _without_words(self, ids: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """Some tokens as [MASK]; how many is drawn for each batch, between none and twice the share."""
+        dropped = random.random(ids.shape) < 2 * self.recipe.word_dropout * random.random()
+        return np.where(dropped & ~np.isin(ids, self.special_token_ids), self.mask_token_id, ids)
 
 
 def weighted_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -190,7 +199,7 @@ def _optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     decayed = [each for each in model.parameters() if each.ndim > 1]
     others = [each for each in model.parameters() if each.ndim <= 1]  # biases and norms
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
 
 
 def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -1,0 +1,426 @@
+"""write/commit.py: one run at a time, one job for an output, and an output that is whole or not there."""
+
+import fcntl
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sentiment_batch.errors import Busy, OutputConflict
+from sentiment_batch.write import commit
+from sentiment_batch.write.commit import Work, claim, job_id
+from sentiment_batch.write.store import read_json, write_json
+
+MARKER = "_SUCCESS"
+JOB: dict[str, Any] = {
+    "command": "score",
+    "inputs": [{"name": "a.tsv", "bytes": 10}, {"name": "b.tsv", "bytes": 20}],
+    "options": {"prefix": "", "label_column": None, "keep_columns": ["all"]},
+}
+OTHER: dict[str, Any] = {**JOB, "options": {**JOB["options"], "prefix": "sb_"}}
+
+
+def begin(output: Path, identity: dict[str, Any] = JOB, overwrite: bool = False) -> Work:
+    work = claim(str(output), identity, MARKER, overwrite)
+    assert isinstance(work, Work)
+    return work
+
+
+def complete(work: Work, identity: dict[str, Any] = JOB) -> dict[str, Any]:
+    """Make everything that an output has, the marker last."""
+    (work.folder / "part-00000.parquet").write_text(work.job_id)
+    (work.scratch / "rest").write_text("of a part")
+    marker = {"job_id": work.job_id, "identity": identity, "rows": 3}
+    write_json(work.folder / MARKER, marker)
+    return marker
+
+
+def publish(output: Path, identity: dict[str, Any] = JOB) -> dict[str, Any]:
+    work = begin(output, identity)
+    marker = complete(work, identity)
+    work.publish()
+    return marker
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+# Identity
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+def shuffled(value: Any, chance: random.Random) -> Any:
+    if isinstance(value, dict):
+        keys = list(value)
+        chance.shuffle(keys)
+        return {key: shuffled(value[key], chance) for key in keys}
+    return [shuffled(each, chance) for each in value] if isinstance(value, list) else value
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.dictionaries(st.text(max_size=5), json_values, max_size=5), st.randoms(use_true_random=False))
+def test_job_id_does_not_depend_on_the_order_of_keys(identity: dict[str, Any], chance: random.Random) -> None:
+    assert job_id(shuffled(identity, chance)) == job_id(identity)
+
+
+def test_job_id_depends_on_every_value_and_its_kind() -> None:
+    identities = [JOB, OTHER, {**JOB, "inputs": JOB["inputs"][::-1]}, {"a": 1}, {"a": "1"}, {"a": None}, {"a": []}, {}]
+    assert len({job_id(identity) for identity in identities}) == len(identities)
+
+
+def test_job_id_is_the_same_in_every_version() -> None:
+    """A change of it would make every finished output another job's."""
+    assert job_id({"b": [1, None], "a": "é"}) == "3d92f6368f93f3cb36a4e7a721098054"
+
+
+# The ordinary way
+
+
+def test_an_output_is_there_when_it_is_published_and_not_before(out: Path) -> None:
+    work = begin(out)
+    assert work.resumed is False
+    complete(work)
+    assert not out.exists()
+    work.publish()
+    assert sorted(content(out)) == [MARKER, "part-00000.parquet"]
+    assert [entry.name for entry in out.parent.iterdir()] == ["out"]
+
+
+def test_a_finished_job_gives_its_marker_and_touches_nothing(out: Path) -> None:
+    marker = publish(out)
+    before = os.stat(out).st_mtime_ns
+    assert claim(str(out), JOB, MARKER) == marker
+    assert claim(str(out), JOB, MARKER, overwrite=True) == marker
+    assert os.stat(out).st_mtime_ns == before
+    assert [entry.name for entry in out.parent.iterdir()] == ["out"]
+
+
+def test_the_same_folder_by_another_path_is_the_same_output(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = begin(out)
+    monkeypatch.chdir(out.parent)
+    for path in ("out", "out/", "./x/../out"):
+        with pytest.raises(Busy):
+            claim(path, JOB, MARKER)
+    work.release()
+    assert begin(Path("out/")).resumed
+
+
+def test_folders_on_the_way_are_made(tmp_path: Path) -> None:
+    publish(tmp_path / "2026" / "01" / "31")
+    assert (tmp_path / "2026" / "01" / "31" / MARKER).is_file()
+
+
+def test_an_empty_folder_is_a_fine_output(out: Path) -> None:
+    out.mkdir()
+    publish(out)
+    assert sorted(content(out)) == [MARKER, "part-00000.parquet"]
+
+
+def test_a_job_goes_on_with_its_parts_but_an_empty_scratch(out: Path) -> None:
+    work = begin(out)
+    (work.folder / "part-00000.parquet").write_text("sealed")
+    (work.scratch / "part-00001.parquet.17").write_text("half")
+    work.release()
+    again = begin(out)
+    assert again.resumed is True
+    assert (again.folder / "part-00000.parquet").read_text() == "sealed"
+    assert list(again.scratch.iterdir()) == []
+
+
+# Whose output it is
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("files", [{"thesis.docx": "mine"}, {MARKER: ""}, {MARKER: '{"rows": 3}'}, {".hidden": ""}])
+def test_the_files_of_strangers_are_left_alone(out: Path, files: dict[str, str], overwrite: bool) -> None:
+    out.mkdir()
+    for name, text in files.items():
+        (out / name).write_text(text)
+    before = content(out)
+    with pytest.raises(OutputConflict, match="out has files that are not of a finished job"):
+        claim(str(out), JOB, MARKER, overwrite)
+    assert content(out) == before
+    assert [entry.name for entry in out.parent.iterdir()] == ["out"]
+
+
+def test_the_files_of_strangers_are_left_alone_when_they_come_during_the_work(out: Path) -> None:
+    work = begin(out)
+    complete(work)
+    out.mkdir()
+    (out / "thesis.docx").write_text("mine")
+    with pytest.raises(OutputConflict, match="out has files that are not of a finished job"):
+        work.publish()
+    work.release()
+    assert content(out) == {"thesis.docx": b"mine"}
+
+
+def test_another_job_that_was_published_during_the_work_is_left_alone(out: Path, tmp_path: Path) -> None:
+    """As it may be where the lock does not reach: from another host, on a file system without locks."""
+    work = begin(out)
+    complete(work)
+    publish(tmp_path / "elsewhere", OTHER)
+    os.rename(tmp_path / "elsewhere", out)
+    before = content(out)
+    with pytest.raises(OutputConflict, match="belongs to another job"):
+        work.publish()
+    work.release()
+    assert content(out) == before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("kind", ["file", "link to a folder", "dangling link"])
+def test_an_output_that_is_no_folder_is_refused(out: Path, kind: str, overwrite: bool) -> None:
+    if kind == "file":
+        out.write_text("mine")
+    else:
+        target = out.with_name("target")
+        if kind == "link to a folder":
+            target.mkdir()
+        out.symlink_to(target)
+    with pytest.raises(OutputConflict, match="out is not a folder; give another --output"):
+        claim(str(out), JOB, MARKER, overwrite)
+    assert os.path.lexists(out)
+    assert not out.with_name(".out.wip").exists()
+
+
+def test_the_output_of_another_job_is_refused_with_what_differs(out: Path) -> None:
+    publish(out, OTHER)
+    before = content(out)
+    with pytest.raises(OutputConflict) as refused:
+        claim(str(out), JOB, MARKER)
+    assert "belongs to another job: options.prefix sb_ there,  here; " in str(refused.value)
+    assert "--overwrite" in str(refused.value)
+    assert content(out) == before
+
+
+def test_unfinished_work_of_another_job_is_refused_with_what_differs(out: Path) -> None:
+    work = begin(out, {**JOB, "inputs": [JOB["inputs"][0], {"name": "c.tsv", "bytes": 20}]})
+    (work.folder / "part-00000.parquet").write_text("theirs")
+    work.release()
+    before = content(work.folder)
+    with pytest.raises(OutputConflict) as refused:
+        claim(str(out), JOB, MARKER)
+    assert "unfinished work of another job: inputs[1].name c.tsv there, b.tsv here; " in str(refused.value)
+    assert {**content(work.folder), ".lock": b""} == {**before, ".lock": b""}
+
+
+def test_a_refusal_lets_go_of_the_lock(out: Path) -> None:
+    begin(out, OTHER).release()
+    with pytest.raises(OutputConflict):
+        claim(str(out), JOB, MARKER)
+    assert begin(out, OTHER).resumed
+
+
+def test_at_most_three_differences_are_named(out: Path) -> None:
+    publish(out, {"options": dict.fromkeys("abcde", 1)})
+    with pytest.raises(OutputConflict) as refused:
+        claim(str(out), {"options": dict.fromkeys("abcde", 2)}, MARKER)
+    assert str(refused.value).count(" there, ") == 3
+
+
+# --overwrite
+
+
+def test_overwrite_replaces_the_output_of_another_job_when_the_new_one_is_there(out: Path) -> None:
+    publish(out, OTHER)
+    work = begin(out, overwrite=True)
+    complete(work)
+    assert read_json(out / MARKER)["job_id"] == job_id(OTHER)
+    work.publish()
+    assert read_json(out / MARKER)["job_id"] == job_id(JOB)
+    assert [entry.name for entry in out.parent.iterdir()] == ["out"]
+
+
+def test_overwrite_replaces_unfinished_work_of_another_job(out: Path) -> None:
+    work = begin(out, OTHER)
+    (work.folder / "part-00007.parquet").write_text("theirs")
+    (work.folder / "_rejects").mkdir()
+    (work.folder / "_rejects" / "a.jsonl").write_text("theirs")
+    work.release()
+    ours = begin(out, overwrite=True)
+    assert ours.resumed is False
+    assert sorted(content(ours.folder)) == [".claim.json", ".lock"]
+    ours.release()
+    assert begin(out).resumed  # the claim is ours now
+
+
+# One run at a time
+
+
+HOLDER = """
+import sys
+from sentiment_batch.write.commit import claim
+work = claim(sys.argv[1], {identity!r}, {marker!r})
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held_elsewhere(out: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the output until it is killed."""
+    code = HOLDER.format(identity=JOB, marker=MARKER)
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code, str(out)], stdin=pipe, stdout=pipe, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_second_run_is_told_who_holds_the_output_and_a_killed_one_holds_nothing(out: Path) -> None:
+    with held_elsewhere(out) as process:
+        for identity, overwrite in ((JOB, False), (JOB, True), (OTHER, True)):
+            with pytest.raises(Busy) as busy:
+                claim(str(out), identity, MARKER, overwrite)
+            assert f"(process {process.pid} on {socket.gethostname()})" in str(busy.value)
+        process.kill()
+        process.wait()
+        assert begin(out).resumed is True
+
+
+def test_a_run_that_ends_lets_the_next_one_in(out: Path) -> None:
+    work = begin(out)
+    with pytest.raises(Busy, match=f"process {os.getpid()} on"):
+        claim(str(out), JOB, MARKER)
+    work.release()
+    work.release()  # twice is once
+    begin(out)
+
+
+def test_a_run_that_comes_for_the_lock_while_another_publishes_is_done(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = commit._lock
+
+    def late(work: Path) -> int:
+        monkeypatch.undo()
+        publish(out)
+        return lock(work)
+
+    monkeypatch.setattr(commit, "_lock", late)
+    found = claim(str(out), JOB, MARKER)
+    assert found == read_json(out / MARKER)
+    assert [entry.name for entry in out.parent.iterdir()] == ["out"]
+
+
+def test_a_lock_on_a_folder_that_was_published_meanwhile_is_no_lock(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The descriptor was opened in time, but its file is now in the output, or gone."""
+    other = begin(out)
+    complete(other)
+    flock = fcntl.flock
+
+    def late(descriptor: int, operation: int) -> None:
+        monkeypatch.undo()
+        other.publish()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    found = claim(str(out), JOB, MARKER)
+    assert found == read_json(out / MARKER)
+    assert [entry.name for entry in out.parent.iterdir()] == ["out"]
+
+
+# Crashes
+
+
+class Crash(BaseException):
+    """The power goes."""
+
+
+@contextmanager
+def crash_at(step: int) -> Iterator[list[str]]:
+    """Every change of the file system from the n-th on fails."""
+    done: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((os, "rename"), (os, "unlink"), (os, "fsync"), (os, "mkdir"), (shutil, "rmtree")):
+
+            def counted(*args: Any, _call: Any = getattr(module, name), _name: str = name, **options: Any) -> Any:
+                if len(done) >= step:
+                    raise Crash
+                done.append(_name)
+                return _call(*args, **options)
+
+            patch.setattr(module, name, counted)
+        yield done
+
+
+def visible(out: Path) -> dict[str, bytes] | None:
+    if not out.exists():
+        return None
+    return {name: data for name, data in content(out).items() if not name.startswith(".")}
+
+
+@pytest.mark.parametrize("before", ["nothing", "an empty folder", "another job"])
+def test_a_crash_in_publish_is_mended_by_the_next_claim(tmp_path: Path, before: str) -> None:
+    for step in range(50):
+        out = tmp_path / str(step) / "out"
+        if before == "an empty folder":
+            out.mkdir(parents=True)
+        if before == "another job":
+            publish(out, OTHER)
+        old = visible(out)
+        work = begin(out, overwrite=True)
+        marker = complete(work)
+        new = {name: data for name, data in content(work.folder).items() if not name.startswith(".")}
+        crashed = False
+        with crash_at(step):
+            try:
+                work.publish()
+            except Crash:
+                crashed = True
+        work.release()
+        assert visible(out) in (old, None, new)
+        assert claim(str(out), JOB, MARKER, overwrite=True) == marker
+        assert visible(out) == new
+        if not crashed:
+            break
+    assert not crashed
+    assert step > 3
+
+
+def test_a_crash_between_the_marker_and_the_rename_is_finished_by_the_next_claim(out: Path) -> None:
+    work = begin(out)
+    marker = complete(work)
+    work.release()
+    assert claim(str(out), JOB, MARKER) == marker
+    assert sorted(content(out)) == [MARKER, "part-00000.parquet"]
+    assert [entry.name for entry in out.parent.iterdir()] == ["out"]
+
+
+def test_finished_work_of_another_job_that_was_not_renamed_is_refused(out: Path) -> None:
+    work = begin(out, OTHER)
+    complete(work, OTHER)
+    work.release()
+    (work.folder / ".claim.json").unlink()  # publish removes it before it renames
+    with pytest.raises(OutputConflict, match=r"unfinished work of another job: options\.prefix"):
+        claim(str(out), JOB, MARKER)
+    assert begin(out, overwrite=True).resumed is False

@@ -1,0 +1,90 @@
+"""measure/gates.py: what a gate compares, and what is no gate."""
+
+from typing import Any
+
+import pytest
+
+from sentiment_batch.errors import UsageError
+from sentiment_batch.measure.gates import parse_gate
+
+LABELS = ("positif", "sangat negatif")
+EVALUATION: dict[str, Any] = {
+    "rows": 200,
+    "accuracy": 0.9,
+    "macro_f1": 0.8,
+    "macro_precision": 0.7,
+    "macro_recall": 0.6,
+    "per_class": {
+        "positif": {"precision": 0.5, "recall": 0.4, "f1": 0.3, "rows": 150},
+        "sangat negatif": {"precision": 0.2, "recall": 0.1, "f1": 0.05, "rows": 50},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("comparison", "below", "equal", "above"),
+    [(">=", False, True, True), (">", False, False, True), ("<=", True, True, False), ("<", True, False, False)],
+)
+def test_every_comparison(comparison: str, below: bool, equal: bool, above: bool) -> None:
+    gate = parse_gate(f"accuracy{comparison}0.9", LABELS)
+    outcomes = [gate.outcome({**EVALUATION, "accuracy": value})["holds"] for value in (0.899, 0.9, 0.901)]
+    assert outcomes == [below, equal, above]
+
+
+@pytest.mark.parametrize(
+    ("condition", "value"),
+    [
+        ("accuracy>0", 0.9),
+        ("macro_f1>0", 0.8),
+        ("macro_precision>0", 0.7),
+        ("macro_recall>0", 0.6),
+        ("rows>=200", 200),
+        ("precision[positif]>0", 0.5),
+        ("recall[positif]>0", 0.4),
+        ("f1[positif]>0", 0.3),
+        ("f1[sangat negatif]>=5e-2", 0.05),
+        (" macro_f1 >= .8 ", 0.8),
+        ("recall[positif] > -1", 0.4),
+    ],
+)
+def test_every_figure(condition: str, value: float) -> None:
+    outcome = parse_gate(condition, LABELS).outcome(EVALUATION)
+    assert outcome == {"condition": condition, "value": value, "holds": True}
+
+
+def test_a_figure_that_is_undefined_never_holds() -> None:
+    evaluation = {**EVALUATION, "accuracy": None}
+    for condition in ("accuracy>=0", "accuracy<=1"):
+        outcome = parse_gate(condition, LABELS).outcome(evaluation)
+        assert outcome == {"condition": condition, "value": None, "holds": False}
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["", "macro_f1", "macro_f1>=", ">=0.8", "macro_f1=0.8", "macro_f1==0.8", "macro_f1=>0.8", "macro_f1>=0.8 and", "a b>1"],
+)
+def test_what_is_no_condition_is_shown_how_to_write_one(condition: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse_gate(condition, LABELS)
+    message = str(refused.value)
+    assert repr(condition) in message
+    assert 'write it as "macro_f1>=0.85" or "recall[sangat negatif]>=0.8"' in message
+
+
+@pytest.mark.parametrize("condition", ["f1>=0.8", "f_beta>=0.8", "macro_f1[positif]>=0.8", "rows[positif]>=0.8"])
+def test_an_unknown_figure_is_answered_with_the_known_ones(condition: str) -> None:
+    with pytest.raises(UsageError, match="figures are accuracy, macro_f1, .*, and of one class precision, recall, f1"):
+        parse_gate(condition, LABELS)
+
+
+@pytest.mark.parametrize("label", ["negatif", "Positif", " positif"])
+def test_an_unknown_label_is_answered_with_the_known_ones(label: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse_gate(f"recall[{label}]>=0.8", LABELS)
+    assert f"the model has no label {label!r}; it has positif, sangat negatif" in str(refused.value)
+
+
+@pytest.mark.parametrize("bound", ["high", "0,85", "85%", "nan"])
+def test_a_bound_that_is_no_number_is_refused(bound: str) -> None:
+    with pytest.raises(UsageError, match="is not a number"):
+        parse_gate(f"macro_f1>={bound}", LABELS)

@@ -1,0 +1,321 @@
+"""Inputs: which files a path means, in which order, and what is refused before a row is read."""
+
+import bz2
+import gzip
+import hashlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import sentiment_batch
+from sentiment_batch.errors import InputError, UsageError
+from sentiment_batch.read.inputs import InputFile, byte_blocks, check_unchanged, find_inputs, range_sha256
+
+MIB = 2**20
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    ".gz": lambda data: gzip.compress(data, 1),
+    ".bz2": lambda data: bz2.compress(data, 1),
+    ".zst": lambda data: pa.Codec("zstd").compress(data, asbytes=True),
+}
+DATA = b"".join(b"baris %d\tbagus\n" % (number * 7919 % 10_007) for number in range(2_000))  # 31 kB in no order
+
+suffixes = pytest.mark.parametrize("suffix", COMPRESS)
+compressed = pytest.mark.parametrize("suffix", [suffix for suffix in COMPRESS if suffix])
+
+
+def put(path: Path, data: bytes = b"text\nbagus\n") -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return str(path)
+
+
+def found(*paths: str | Path, format: str = "auto") -> list[str]:
+    return [file.path for file in find_inputs([str(path) for path in paths], format)]
+
+
+def one(path: str | Path) -> InputFile:
+    (file,) = find_inputs([str(path)])
+    return file
+
+
+class TooSlow(BaseException):
+    """No `OSError`, as `TimeoutError` is: the code under test must not catch it."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Ends a loop that does not end."""
+
+    def give_up(*_: object) -> None:
+        raise TooSlow
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_the_files_come_in_the_order_given(tmp_path: Path) -> None:
+    paths = [put(tmp_path / name) for name in ("b.tsv", "c.tsv", "a.tsv")]
+    assert found(*paths) == paths
+    assert found(*reversed(paths)) == paths[::-1]
+
+
+def test_a_glob_is_sorted_and_has_files_only(tmp_path: Path) -> None:
+    for name in ("b.tsv", "a.tsv", "c.csv", "deep/d.tsv", "folder.tsv/e.txt"):
+        put(tmp_path / name)
+    assert found(tmp_path / "*.tsv") == [str(tmp_path / "a.tsv"), str(tmp_path / "b.tsv")]
+    assert found(tmp_path / "[bc].tsv") == [str(tmp_path / "b.tsv")]
+    assert found(tmp_path / "**/?.tsv") == [str(tmp_path / name) for name in ("a.tsv", "b.tsv", "deep/d.tsv")]
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_that_file(tmp_path: Path) -> None:
+    path = put(tmp_path / "a[1].tsv")
+    put(tmp_path / "a1.tsv")
+    assert found(path) == [path]
+
+
+def test_a_folder_is_searched_to_its_bottom_without_what_is_not_data(tmp_path: Path) -> None:
+    wanted = ["a.tsv", "day=01/b.tsv", "day=01/x/c.tsv", "day=02/a.tsv", "z.tsv"]
+    hidden = ["_SUCCESS", ".a.tsv.crc", "_temporary/0/d.tsv", ".hidden/e.tsv", "day=01/_f.tsv", "day=01/.g.tsv"]
+    for name in sorted([*wanted, *hidden], key=lambda name: hashlib.md5(name.encode()).digest()):
+        put(tmp_path / name)
+    assert found(tmp_path) == [str(tmp_path / name) for name in wanted]
+    assert found(f"{tmp_path}/") == found(tmp_path)
+
+
+def test_a_folder_whose_own_name_is_hidden_is_searched_if_it_is_given(tmp_path: Path) -> None:
+    path = put(tmp_path / "_export" / "a.tsv")
+    assert found(tmp_path / "_export") == [path]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("absent.tsv", "no such file"),
+        ("*.csv", "no file matches"),
+        ("empty", "no data files"),
+        ("hidden", "no data files"),
+        ("sample:all", "sample:train"),
+    ],
+)
+def test_a_path_without_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, message: str):
+    (tmp_path / "empty").mkdir()
+    put(tmp_path / "hidden" / "_a.tsv")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message) as caught:
+        find_inputs([given])
+    assert given in str(caught.value)
+
+
+def test_the_samples_are_inside_the_package() -> None:
+    files = find_inputs(["sample:train", "sample:valid", "sample:test"])
+    folder = Path(sentiment_batch.__file__).parent / "sample"
+    assert [file.path for file in files] == [str(folder / f"{split}.tsv") for split in ("train", "valid", "test")]
+    assert {file.format for file in files} == {"tsv"}
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "compression"),
+    [
+        ("a.tsv", "tsv", None),
+        ("a.tab", "tsv", None),
+        ("a.csv", "csv", None),
+        ("a.parquet", "parquet", None),
+        ("a.pq", "parquet", None),
+        ("A.TSV", "tsv", None),
+        ("a.tsv.gz", "tsv", "gzip"),
+        ("a.csv.zst", "csv", "zstd"),
+        ("a.csv.bz2", "csv", "bz2"),
+        ("a.b.CSV.GZ", "csv", "gzip"),
+    ],
+)
+def test_the_name_tells_the_format(tmp_path: Path, name: str, format: str, compression: str | None) -> None:
+    file = one(put(tmp_path / name))
+    assert (file.format, file.compression) == (format, compression)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a", "a.gz", "a.tsv.zip", "tsv", "a.txt.gz"])
+def test_a_name_that_tells_no_format_needs_the_option(tmp_path: Path, name: str) -> None:
+    path = put(tmp_path / name)
+    with pytest.raises(UsageError, match="--format") as caught:
+        find_inputs([path])
+    assert path in str(caught.value)
+    (file,) = find_inputs([path], "csv")
+    assert (file.format, file.compression) == ("csv", "gzip" if name.endswith(".gz") else None)
+
+
+def test_the_option_beats_the_name(tmp_path: Path) -> None:
+    (file,) = find_inputs([put(tmp_path / "a.csv")], "tsv")
+    assert file.format == "tsv"
+
+
+def test_a_packed_parquet_file_is_refused(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.parquet.gz")
+    with pytest.raises(InputError, match="unpack it") as caught:
+        find_inputs([path])
+    assert path in str(caught.value)
+
+
+def test_mixed_formats_are_refused(tmp_path: Path) -> None:
+    put(tmp_path / "a.tsv")
+    put(tmp_path / "b.csv")
+    with pytest.raises(InputError, match="mix csv and tsv"):
+        find_inputs([str(tmp_path)])
+
+
+def test_a_file_is_read_once_by_whatever_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(tmp_path / "data" / "a.tsv")
+    other = put(tmp_path / "data" / "b.tsv")
+    (tmp_path / "link.tsv").symlink_to(path)
+    (tmp_path / "folder").symlink_to(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    for again in (path, "data/a.tsv", "data/../data/a.tsv", "link.tsv", "folder/a.tsv", "data/*.tsv", "data"):
+        with pytest.raises(InputError, match="the same file") as caught:
+            find_inputs([other, path, again])
+        assert ".tsv" in str(caught.value)
+    assert found(other, "link.tsv") == [other, "link.tsv"]
+
+
+def test_the_identity_is_the_content_without_the_folder(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 1024  # 256 KiB
+    path = Path(put(tmp_path / "x" / "a.tsv", data))
+    os.utime(path, ns=(5, 7))
+    identity = one(path).identity()
+    edges = hashlib.sha256(data[: 64 * 1024] + data[-64 * 1024 :]).hexdigest()
+    assert identity == {"name": "a.tsv", "size": len(data), "mtime_ns": 7, "edges_sha256": edges}
+
+    path.rename(tmp_path / "a.tsv")
+    assert one(tmp_path / "a.tsv").identity() == identity
+    for changed in (b"x" + data[1:], data[:-1] + b"x"):
+        other = Path(put(tmp_path / "y" / "a.tsv", changed))
+        os.utime(other, ns=(5, 7))
+        assert one(other).identity()["edges_sha256"] != edges
+
+
+def test_a_file_that_may_not_be_read_is_an_input_error(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.tsv")
+    os.chmod(path, 0)
+    if os.access(path, os.R_OK):
+        pytest.skip("root reads everything")
+    with pytest.raises(InputError, match=r"a\.tsv"):
+        find_inputs([path])
+
+
+def test_a_file_that_is_the_same_is_unchanged(tmp_path: Path) -> None:
+    check_unchanged(one(put(tmp_path / "a.tsv")))
+
+
+def grow(path: Path) -> None:
+    with path.open("ab") as stream:
+        stream.write(b"x\n")
+    os.utime(path, ns=(5, 5))
+
+
+def replace(path: Path) -> None:
+    path.write_bytes(b"text\nburuk\n")
+    os.utime(path, ns=(5, 6))
+
+
+@pytest.mark.parametrize("change", [grow, replace, Path.unlink])
+def test_a_file_that_changed_is_refused(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    path = put(tmp_path / "a.tsv")
+    os.utime(path, ns=(5, 5))
+    file = one(path)
+    change(Path(path))
+    with pytest.raises(InputError, match="during the run") as caught:
+        check_unchanged(file)
+    assert path in str(caught.value)
+
+
+@suffixes
+@pytest.mark.parametrize(
+    ("start", "stop"), [(0, None), (0, 0), (0, 1), (1, 2), (9, 20_000), (20_000, None), (5, 5), (0, 10**9)]
+)
+def test_blocks_are_a_slice_of_the_unpacked_bytes(tmp_path: Path, suffix: str, start: int, stop: int | None) -> None:
+    file = one(put(tmp_path / f"a.tsv{suffix}", COMPRESS[suffix](DATA)))
+    assert b"".join(byte_blocks(file, start, stop)) == DATA[start:stop]
+
+
+@suffixes
+def test_blocks_are_of_one_mib_at_most(tmp_path: Path, suffix: str) -> None:
+    data = DATA * 80
+    file = one(put(tmp_path / f"a.tsv{suffix}", COMPRESS[suffix](data)))
+    blocks = list(byte_blocks(file, 1, len(data) - 1))
+    assert b"".join(blocks) == data[1:-1]
+    assert max(map(len, blocks)) <= MIB
+
+
+@suffixes
+@pytest.mark.parametrize("beyond", [0, 1, 1000])
+def test_from_the_end_of_the_file_on_there_is_nothing(tmp_path: Path, suffix: str, beyond: int) -> None:
+    """The row behind a header line without a line feed begins one byte behind the end."""
+    file = one(put(tmp_path / f"a.tsv{suffix}", COMPRESS[suffix](b"text")))
+    with time_limit(2):
+        assert list(byte_blocks(file, 4 + beyond)) == []
+
+
+@compressed
+def test_all_members_of_an_archive_are_read(tmp_path: Path, suffix: str) -> None:
+    pack = COMPRESS[suffix]
+    for cut in (1, 777, len(DATA) - 1):
+        file = one(put(tmp_path / f"a.tsv{suffix}", pack(DATA[:cut]) + pack(DATA[cut:])))
+        assert b"".join(byte_blocks(file)) == DATA
+
+
+def test_a_gzip_member_without_data_ends_nothing(tmp_path: Path) -> None:
+    pack = COMPRESS[".gz"]  # block gzip ends each file with one, so that joined files have them inside
+    file = one(put(tmp_path / "a.tsv.gz", pack(b"") + pack(DATA) + pack(b"") + pack(DATA) + pack(b"")))
+    assert b"".join(byte_blocks(file)) == DATA * 2
+
+
+@compressed
+def test_an_archive_that_is_cut_short_is_refused_wherever_it_is_cut(tmp_path: Path, suffix: str) -> None:
+    packed = COMPRESS[suffix](DATA[:300])
+    path = tmp_path / f"a.tsv{suffix}"
+    for length in range(1, len(packed)):
+        file = one(put(path, packed[:length]))
+        with pytest.raises(InputError, match="cannot be read near byte") as caught:
+            list(byte_blocks(file))
+        assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(("suffix", "behind"), [(".gz", 8), (".gz", 5), (".gz", 1), (".bz2", 4)])
+def test_an_archive_with_a_wrong_checksum_is_refused(tmp_path: Path, suffix: str, behind: int) -> None:
+    packed = bytearray(COMPRESS[suffix](DATA))
+    packed[-behind] ^= 1
+    path = put(tmp_path / f"a.tsv{suffix}", bytes(packed))
+    with pytest.raises(InputError, match="cannot be read") as caught:
+        list(byte_blocks(one(path)))
+    assert path in str(caught.value)
+
+
+@compressed
+def test_what_is_no_archive_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = put(tmp_path / f"a.tsv{suffix}", DATA)
+    with pytest.raises(InputError, match="cannot be read near byte 0") as caught:
+        list(byte_blocks(one(path)))
+    assert path in str(caught.value)
+
+
+def test_a_file_that_went_away_is_an_input_error(tmp_path: Path) -> None:
+    file = one(put(tmp_path / "a.tsv"))
+    os.unlink(file.path)
+    with pytest.raises(InputError, match=r"a\.tsv"):
+        list(byte_blocks(file))
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 0), (0, 10), (3, 17), (MIB - 1, 2 * MIB + 3), (0, 10**9)])
+def test_the_hash_of_a_range_is_of_the_bytes_on_the_disk(tmp_path: Path, start: int, stop: int) -> None:
+    data = DATA * 80
+    file = one(put(tmp_path / "a.csv", data))
+    assert range_sha256(file, start, stop) == hashlib.sha256(data[start:stop]).hexdigest()

@@ -1,0 +1,167 @@
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from conftest import LABELS, random_texts
+
+from sentiment_batch import Labeller
+from sentiment_batch.errors import InputError, ModelRefused, UsageError
+
+TEXTS = random_texts(80)
+
+
+@pytest.fixture(scope="module")
+def labeller(tiny_model: Path) -> Labeller:
+    return Labeller(str(tiny_model), dtype="float32")
+
+
+def expected(tiny_model: Path, texts: list[str]) -> np.ndarray:
+    """float64 [texts, labels]: the probabilities by transformers alone, one text at a time."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_model).eval()
+    rows = []
+    with torch.no_grad():
+        for text in texts:
+            inputs = tokenizer(text, truncation=True, max_length=64, return_tensors="pt")
+            rows.append(model(**inputs).logits.double().softmax(dim=1)[0].numpy())
+    return np.array(rows)
+
+
+def probabilities(rows: pa.Table | pa.RecordBatch, prefix: str = "") -> np.ndarray:
+    return np.column_stack([rows.column(f"{prefix}prob_{label}").to_numpy() for label in LABELS])
+
+
+def test_labels_are_those_of_transformers_in_the_order_of_the_rows(labeller: Labeller, tiny_model: Path) -> None:
+    labelled = labeller(pa.table({"id": range(len(TEXTS)), "text": TEXTS}))
+    truth = expected(tiny_model, TEXTS)
+    np.testing.assert_allclose(probabilities(labelled), truth, atol=1e-5)
+    assert labelled.column("predicted_label").to_pylist() == [LABELS[best] for best in truth.argmax(axis=1)]
+    np.testing.assert_allclose(labelled.column("confidence").to_numpy(), truth.max(axis=1), atol=1e-5)
+    assert labelled.column("id").to_pylist() == list(range(len(TEXTS)))
+    assert len(set(labelled.column("predicted_label").to_pylist())) == 3, "a test of one label would prove little"
+
+
+def test_added_columns_are_those_of_the_interface(labeller: Labeller) -> None:
+    labelled = labeller(pa.table({"text": ["enak"]}))
+    assert labelled.schema.names[1:] == [
+        *("predicted_label", "confidence"),
+        *(f"prob_{label}" for label in LABELS),
+        *("n_tokens", "truncated", "status"),
+    ]
+    types = [str(field.type) for field in labelled.schema][1:]
+    assert types == ["string", "float", "float", "float", "float", "int32", "bool", "string"]
+
+
+def test_rows_without_a_text_stay_and_say_so(labeller: Labeller) -> None:
+    labelled = labeller(pa.table({"text": ["enak", "", None, " \t\n", "enak", None]}))
+    assert labelled.column("status").to_pylist() == [
+        *("ok", "empty_text", "null_text"),
+        *("empty_text", "ok", "null_text"),
+    ]
+    first, *_ = rows = labelled.to_pylist()
+    for row in (rows[1], rows[2], rows[3], rows[5]):
+        assert row["predicted_label"] is row["confidence"] is row["prob_neutral"] is None
+        assert (row["n_tokens"], row["truncated"]) == (0, False)
+    assert rows[4] == first
+    assert sum(first[f"prob_{label}"] for label in LABELS) == pytest.approx(1, abs=1e-6)
+
+
+def test_only_rows_without_a_text(labeller: Labeller) -> None:
+    labelled = labeller(pa.table({"text": pa.array([None, "", " "], pa.string())}))
+    assert labelled.column("status").to_pylist() == ["null_text", "empty_text", "empty_text"]
+
+
+def test_no_rows(labeller: Labeller) -> None:
+    empty = pa.table({"text": pa.array([], pa.string())})
+    assert labeller(empty).num_rows == 0
+    assert labeller(empty).schema == labeller(pa.table({"text": ["enak"]})).schema
+    assert labeller(pa.RecordBatch.from_pylist([], schema=empty.schema)).num_rows == 0
+
+
+def test_truncation_is_seen_and_said(labeller: Labeller) -> None:
+    short, long = "enak " * 10, "enak " * 100
+    rows = labeller(pa.table({"text": [long, short]})).to_pylist()
+    assert [row["truncated"] for row in rows] == [True, False]
+    assert rows[0]["n_tokens"] == 64
+    assert rows[1]["n_tokens"] < 64
+
+
+def test_distinct_texts_are_scored_once(labeller: Labeller, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    engine = labeller.classifier.engine
+    monkeypatch.setattr(labeller.classifier, "engine", lambda ids, mask: seen.append(len(ids)) or engine(ids, mask))
+    labelled = labeller(pa.table({"text": ["bagus", "jelek", "bagus", "bagus", "jelek"]}))
+    assert sum(seen) == 2
+    rows = labelled.to_pylist()
+    assert rows[0] == rows[2] == rows[3]
+    assert rows[1] == rows[4]
+    assert rows[0]["prob_neutral"] != rows[1]["prob_neutral"]
+
+
+def test_a_score_that_is_not_finite_is_that_rows_status(labeller: Labeller, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = labeller.classifier.engine
+
+    def broken(ids: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+        logits = engine(ids, mask)
+        if ids.shape[1] > 20:
+            logits[:, 1] = np.nan
+        return logits
+
+    monkeypatch.setattr(labeller.classifier, "engine", broken)
+    monkeypatch.setattr(labeller.classifier, "batch_tokens", 1)  # each text alone
+    rows = labeller(pa.table({"text": ["enak " * 30, "enak", "enak " * 40]})).to_pylist()
+    assert [row["status"] for row in rows] == ["nonfinite_score", "ok", "nonfinite_score"]
+    assert rows[0]["predicted_label"] is rows[0]["prob_positive"] is None
+    assert rows[0]["n_tokens"] > 20
+    assert rows[1]["predicted_label"] is not None
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())])
+def test_every_kind_of_string_column(labeller: Labeller, kind: pa.DataType) -> None:
+    texts = ["bagus", None, "jelek sekali", "", "bagus"]
+    plain = labeller(pa.table({"text": texts})).drop_columns("text")
+    other = labeller(pa.table({"text": pa.array(texts, pa.string()).cast(kind)}))
+    assert other.drop_columns("text") == plain
+    assert other.schema.field("text").type == kind
+
+
+def test_a_table_of_many_batches_keeps_its_order(labeller: Labeller) -> None:
+    table = pa.table({"text": TEXTS})
+    cut = pa.concat_tables([table.slice(0, 7), table.slice(7, 1), table.slice(8)])
+    np.testing.assert_allclose(probabilities(labeller(cut)), probabilities(labeller(table)), atol=1e-5)
+
+
+def test_predict(labeller: Labeller, tiny_model: Path) -> None:
+    first, blank = labeller.predict(["enak sekali", " "])
+    truth = expected(tiny_model, ["enak sekali"])[0]
+    assert first["label"] == LABELS[truth.argmax()]
+    assert first["probabilities"] == pytest.approx(dict(zip(LABELS, truth, strict=True)), abs=1e-5)
+    assert blank == {"label": None, "confidence": None, "probabilities": dict.fromkeys(LABELS)}
+
+
+def test_it_pickles_as_its_options(labeller: Labeller, tiny_model: Path) -> None:
+    original = Labeller(str(tiny_model), text_column="review", prefix="p_", dtype="float32")
+    table = pa.table({"review": TEXTS[:5]})
+    before = original(table)
+    data = pickle.dumps(original)
+    assert len(data) < 2_000, "the weights are not in it"
+    assert pickle.loads(data)(table) == before
+    assert before.schema.names[1] == "p_predicted_label"
+
+
+def test_what_it_refuses(labeller: Labeller, tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no column 'text'; there are: 'review'"):
+        labeller(pa.table({"review": ["a"]}))
+    with pytest.raises(UsageError, match=r"column 'status' already; give --prefix"):
+        labeller(pa.table({"text": ["a"], "status": [1]}))
+    with pytest.raises(UsageError, match="colour"):
+        Labeller(str(tiny_model), colour="red")
+    with pytest.raises(UsageError, match="takes 64 tokens at most"):
+        Labeller(str(tiny_model), max_length=65)
+    with pytest.raises(ModelRefused, match="no model folder"):
+        Labeller(str(tmp_path / "none"))

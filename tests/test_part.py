@@ -1,0 +1,237 @@
+"""write/part.py: a part is sealed and whole, or it is not there."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sentiment_batch.write import part as module
+from sentiment_batch.write.part import PartWriter, part_name, read_seal
+
+SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string())], metadata={"origin": "crawl"})
+NAME = part_name(3)
+ACCOUNT = {"job_id": "abc", "shard": 3, "range": [0, 10, 5], "rows_in": 7, "counts": {"predicted": {"positif": 4}}}
+REJECTS = [{"file": "a.tsv", "row": 9, "reason": "fields"}, {"file": "a.tsv", "row": 2, "text": "é👍\n"}]
+
+
+def rows(*ids: int) -> pa.RecordBatch:
+    return pa.record_batch([pa.array(ids, pa.int64()), pa.array([f"teks {number}" for number in ids])], schema=SCHEMA)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "work").mkdir()
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    (tmp_path / "scratch").mkdir()
+    return tmp_path / "scratch"
+
+
+def everything(*folders: Path) -> list[str]:
+    return sorted(path.name for folder in folders for path in folder.rglob("*") if path.is_file())
+
+
+def make_part(folder: Path, scratch: Path, rejects: list[dict[str, Any]], *chunks: pa.RecordBatch) -> dict[str, Any]:
+    with PartWriter(folder, scratch, NAME, SCHEMA) as part:
+        for chunk in chunks:
+            part.write(chunk, [])
+        part.write(rows(), rejects)
+        return part.seal(ACCOUNT)
+
+
+def test_parts_sort_by_name_as_by_shard() -> None:
+    names = [part_name(shard) for shard in (0, 1, 9, 10, 99, 12_345)]
+    assert names == sorted(names)
+    assert names[0] == "part-00000.parquet"
+
+
+def test_a_part_has_its_rows_in_order_a_row_group_for_each_chunk_and_its_seal(folder: Path, scratch: Path) -> None:
+    seal = make_part(folder, scratch, [], rows(7, 3, 5), rows(1))
+    table = pq.read_table(folder / NAME)
+    assert table["id"].to_pylist() == [7, 3, 5, 1]
+    assert table["text"].to_pylist() == ["teks 7", "teks 3", "teks 5", "teks 1"]
+    groups = pq.read_metadata(folder / NAME)
+    assert [groups.row_group(number).num_rows for number in range(2)] == [3, 1]
+    assert seal == {**ACCOUNT, "rows_out": 4, "rejected": 0, "rejects": None}
+    assert read_seal(folder / NAME) == seal
+    assert everything(folder, scratch) == [NAME]
+
+
+def test_the_schema_of_the_input_is_kept(folder: Path, scratch: Path) -> None:
+    make_part(folder, scratch, [], rows(1))
+    found = pq.read_schema(folder / NAME)
+    assert found.equals(SCHEMA)
+    assert found.metadata[b"origin"] == b"crawl"
+
+
+def test_a_large_chunk_is_one_row_group(folder: Path, scratch: Path) -> None:
+    """pyarrow cuts at 2**20 rows if it is not told otherwise."""
+    count = 2**20 + 1
+    schema = pa.schema([("yes", pa.bool_())])
+    with PartWriter(folder, scratch, NAME, schema) as part:
+        part.write(pa.record_batch([pa.repeat(True, count)], schema=schema), [])
+        part.seal(ACCOUNT)
+    assert pq.read_metadata(folder / NAME).num_row_groups == 1
+
+
+def test_a_part_without_rows_is_a_part(folder: Path, scratch: Path) -> None:
+    seal = make_part(folder, scratch, REJECTS)
+    assert seal["rows_out"] == 0
+    assert pq.read_table(folder / NAME).num_rows == 0
+    assert read_seal(folder / NAME) == seal
+
+
+def test_nothing_is_visible_before_the_seal(folder: Path, scratch: Path) -> None:
+    with PartWriter(folder, scratch, NAME, SCHEMA) as part:
+        part.write(rows(1, 2), REJECTS)
+        assert everything(folder) == []
+        part.seal(ACCOUNT)
+        assert len(everything(folder)) == 2
+
+
+def test_a_part_that_is_left_without_a_seal_leaves_nothing(folder: Path, scratch: Path) -> None:
+    with PartWriter(folder, scratch, NAME, SCHEMA) as part:
+        part.write(rows(1, 2), REJECTS)
+    assert everything(folder, scratch) == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_part_that_is_left_by_an_exception_leaves_nothing(
+    folder: Path, scratch: Path, error: type[BaseException]
+) -> None:
+    with pytest.raises(error), PartWriter(folder, scratch, NAME, SCHEMA) as part:
+        part.write(rows(1, 2), REJECTS)
+        raise error
+    assert everything(folder, scratch) == []
+
+
+def test_a_chunk_of_another_schema_leaves_nothing(folder: Path, scratch: Path) -> None:
+    with pytest.raises((ValueError, pa.ArrowException)), PartWriter(folder, scratch, NAME, SCHEMA) as part:
+        part.write(rows(1, 2), [])
+        part.write(pa.record_batch({"other": [1]}), [])
+    assert everything(folder, scratch) == []
+
+
+def test_a_seal_that_is_no_json_leaves_no_part(folder: Path, scratch: Path) -> None:
+    with pytest.raises(TypeError), PartWriter(folder, scratch, NAME, SCHEMA) as part:
+        part.write(rows(1, 2), [])
+        part.seal({"job_id": object()})
+    assert everything(folder, scratch) == []
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_full_disk_leaves_no_part_and_nothing_in_scratch(
+    folder: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    create, calls = module.create, []
+
+    def full(source: Path, path: Path) -> bool:
+        calls.append(path)
+        if len(calls) == failing + 1:
+            raise OSError(28, "No space left on device")
+        return create(source, path)
+
+    monkeypatch.setattr(module, "create", full)
+    with pytest.raises(OSError, match="No space"):
+        make_part(folder, scratch, REJECTS, rows(1, 2))
+    assert calls[-1].parent == (folder if failing else folder / "_rejects")  # the rejects come first
+    assert not (folder / NAME).exists()
+    assert everything(scratch) == []
+
+
+def test_rejects_are_a_file_named_by_its_content(folder: Path, scratch: Path) -> None:
+    seal = make_part(folder, scratch, REJECTS, rows(1))
+    assert seal["rejected"] == 2
+    path = folder / seal["rejects"]["name"]
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    assert path == folder / "_rejects" / f"_part-00003-{digest[:8]}.jsonl"
+    assert seal["rejects"] == {"name": path.relative_to(folder).as_posix(), "bytes": len(data), "sha256": digest}
+    assert [json.loads(line) for line in data.decode().removesuffix("\n").split("\n")] == REJECTS
+
+
+def test_rejects_of_all_chunks_are_kept_in_order(folder: Path, scratch: Path) -> None:
+    with PartWriter(folder, scratch, NAME, SCHEMA) as part:
+        part.write(rows(1), REJECTS[:1])
+        part.write(rows(), REJECTS[1:])
+        seal = part.seal(ACCOUNT)
+    text = (folder / seal["rejects"]["name"]).read_text(encoding="utf-8")
+    assert [json.loads(line) for line in text.removesuffix("\n").split("\n")] == REJECTS
+
+
+def test_a_part_is_made_again_after_a_kill_between_its_rejects_and_its_name(folder: Path, scratch: Path) -> None:
+    seal = make_part(folder, scratch, REJECTS, rows(1))
+    (folder / NAME).unlink()
+    assert make_part(folder, scratch, REJECTS, rows(1)) == seal
+    assert len(everything(folder)) == 2
+    other = make_part(folder, scratch, REJECTS[:1])
+    assert other["rejects"]["name"] != seal["rejects"]["name"]
+
+
+def test_a_part_that_is_there_never_changes_and_its_own_seal_counts(folder: Path, scratch: Path) -> None:
+    """Two runs of one job may meet where the lock does not reach; only the first seal is that of the file."""
+    first = make_part(folder, scratch, [], rows(1, 2))
+    data = (folder / NAME).read_bytes()
+    second = make_part(folder, scratch, [], rows(1, 2, 3))
+    assert (folder / NAME).read_bytes() == data
+    assert read_seal(folder / NAME) == first
+    assert second == first
+    assert everything(folder, scratch) == [NAME]
+
+
+def test_the_same_rows_are_the_same_bytes(folder: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_part(folder, scratch, REJECTS, rows(7, 3, 5), rows(1))
+    for place in ("elsewhere", "elsewhere/scratch"):
+        (folder / place).mkdir()
+    monkeypatch.setattr("os.getpid", lambda: 1)  # as another process
+    make_part(folder / "elsewhere", folder / "elsewhere" / "scratch", REJECTS, rows(7, 3, 5), rows(1))
+    assert (folder / "elsewhere" / NAME).read_bytes() == (folder / NAME).read_bytes()
+
+
+def test_a_flipped_bit_is_found(folder: Path, scratch: Path) -> None:
+    make_part(folder, scratch, [], rows(*range(1000)))
+    data = bytearray((folder / NAME).read_bytes())
+    column = pq.read_metadata(folder / NAME).row_group(0).column(0)
+    data[column.data_page_offset + 100] ^= 1
+    (folder / NAME).write_bytes(data)
+    with pytest.raises((OSError, pa.ArrowException)):
+        pq.ParquetFile(folder / NAME, page_checksum_verification=True).read()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99, 0.9999])
+def test_a_file_cut_short_has_no_seal(folder: Path, scratch: Path, share: float) -> None:
+    make_part(folder, scratch, [], rows(*range(1000)))
+    data = (folder / NAME).read_bytes()
+    (folder / NAME).write_bytes(data[: int(len(data) * share)])
+    assert read_seal(folder / NAME) is None
+
+
+def parquet_with(path: Path, metadata: dict[str, str]) -> Path:
+    pq.write_table(pa.table({"id": [1, 2]}).replace_schema_metadata(metadata), path)
+    return path
+
+
+def test_a_file_of_strangers_has_no_seal(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("PAR1 but no Parquet file PAR1")
+    assert read_seal(tmp_path / "text") is None
+    assert read_seal(tmp_path / "missing") is None
+    assert read_seal(tmp_path) is None
+    assert read_seal(parquet_with(tmp_path / "foreign", {})) is None
+    assert read_seal(parquet_with(tmp_path / "pandas", {"pandas": "{}"})) is None
+
+
+@pytest.mark.parametrize("seal", ["", "{", "[2]", "2", "null", "{}", '{"rows_out": 3}', '{"rows_out": "2"}'])
+def test_a_seal_that_is_not_true_is_no_seal(tmp_path: Path, seal: str) -> None:
+    assert read_seal(parquet_with(tmp_path / NAME, {module.SEAL.decode(): seal})) is None
+
+
+def test_a_seal_that_is_true_is_read(tmp_path: Path) -> None:
+    path = parquet_with(tmp_path / NAME, {module.SEAL.decode(): '{"rows_out": 2}'})
+    assert read_seal(path) == {"rows_out": 2}

@@ -1,0 +1,366 @@
+"""The scoring job from its files to its files."""
+
+import gzip
+import json
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import LABELS, Program, needs_smsa, random_texts
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sentiment_batch.config import ScoreOptions
+from sentiment_batch.errors import SentimentBatchError, Stopped
+from sentiment_batch.labeller import Labeller
+from sentiment_batch.score import score
+
+ROWS = 230
+
+
+def dump(rows: int = ROWS) -> pa.Table:
+    """Rows of many types in no order, with repeats, blanks and nulls."""
+    chance = np.random.default_rng(5)
+    texts: list[str | None] = random_texts(rows)
+    for row in range(0, rows, 9):
+        texts[row] = [None, "", "  ", texts[1], 'kata "kutip", koma\tdan 🙂'][row % 5]
+    return pa.table(
+        {
+            "id": chance.permutation(rows),
+            "when": pa.array(chance.integers(0, 2**40, rows), pa.timestamp("ms")),
+            "text": pa.array(texts, pa.string()),
+            "tags": pa.array([[str(row)] * (row % 3) for row in range(rows)], pa.list_(pa.string())),
+            "source": pa.array([f"s{row % 3}" for row in range(rows)]).dictionary_encode(),
+            "label": pa.array([(*LABELS, None)[row % 4] for row in range(rows)]),
+        }
+    )
+
+
+@pytest.fixture
+def parquet(tmp_path: Path) -> Path:
+    path = tmp_path / "dump.parquet"
+    pq.write_table(dump(), path, row_group_size=50)
+    return path
+
+
+def run(tmp_path: Path, model: Path, *inputs: Path, **options: object) -> tuple[Path, dict[str, object]]:
+    out = Path(str(options.pop("output", tmp_path / "out")))
+    settings = {"input": tuple(map(str, inputs)), "model": str(model), "output": str(out), "progress": "none"}
+    return out, score(ScoreOptions(**{**settings, **options}))  # type: ignore[arg-type]
+
+
+def published(out: Path) -> pa.Table:
+    return pa.concat_tables([pq.read_table(part) for part in sorted(out.glob("part-*.parquet"))])
+
+
+def test_parquet_in_is_parquet_out_row_for_row(parquet: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out, metrics = run(tmp_path, tiny_model, parquet, shard_rows=60, chunk_rows=16)
+    table = published(out)
+    assert table.select(dump().schema.names).equals(dump())
+    assert len(list(out.glob("part-*.parquet"))) > 3
+    assert table.drop_columns(dump().schema.names).schema.names[0] == "predicted_label"
+    assert metrics["rows"]["in"] == metrics["rows"]["out"] == ROWS
+    assert sorted(path.name for path in out.iterdir() if not path.name.startswith("part-")) == [
+        "_SUCCESS",
+        "_metrics.json",
+    ]
+
+
+def test_labels_are_those_of_each_rows_own_text(parquet: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out, _ = run(tmp_path, tiny_model, parquet, shard_rows=60, chunk_rows=16)
+    labeller = Labeller(str(tiny_model))
+    for row in published(out).to_pylist()[::7]:
+        [alone] = labeller.predict([row["text"]])
+        assert row["predicted_label"] == alone["label"]
+        if alone["label"]:
+            assert row["confidence"] == pytest.approx(alone["confidence"], abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
+    folder = tmp_path_factory.mktemp("reference")
+    pq.write_table(dump(), folder / "dump.parquet", row_group_size=50)
+    out, _ = run(folder, tiny_model, folder / "dump.parquet", dtype="float32")
+    return published(out)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(
+    batch_tokens=st.integers(1, 3000),
+    chunk_rows=st.integers(1, 300),
+    shard_rows=st.integers(1, 300),
+    row_group_size=st.integers(1, 300),
+)
+def test_how_the_work_is_cut_changes_no_label(
+    reference: pa.Table,
+    tiny_model: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    batch_tokens: int,
+    chunk_rows: int,
+    shard_rows: int,
+    row_group_size: int,
+) -> None:
+    folder = tmp_path_factory.mktemp("cut")
+    pq.write_table(dump(), folder / "dump.parquet", row_group_size=row_group_size)
+    cut = {"batch_tokens": batch_tokens, "chunk_rows": chunk_rows, "shard_rows": shard_rows}
+    out, _ = run(folder, tiny_model, folder / "dump.parquet", dtype="float32", **cut)
+    table = published(out)
+    exact = [name for name in table.schema.names if not name.startswith(("prob_", "confidence"))]
+    assert table.select(exact).equals(reference.select(exact))
+    for name in ("confidence", *(f"prob_{label}" for label in LABELS)):
+        ours, theirs = (each.column(name).to_pandas() for each in (table, reference))
+        assert (ours.isna() == theirs.isna()).all()
+        np.testing.assert_allclose(ours.dropna(), theirs.dropna(), atol=1e-5)
+
+
+def test_pandas_arrow_and_duckdb_read_one_table(parquet: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out, _ = run(tmp_path, tiny_model, parquet, shard_rows=60)
+    table = published(out)
+    assert pq.read_table(out).num_rows == ROWS
+    assert pq.read_table(out).column("id").to_pylist() == table.column("id").to_pylist()
+    frame = pd.read_parquet(out)
+    assert frame["id"].tolist() == table.column("id").to_pylist()
+    assert frame["predicted_label"].notna().sum() == (frame["status"] == "ok").sum() > 0
+    found = duckdb.sql(f"SELECT status, count(*) FROM '{out}/*.parquet' GROUP BY status").fetchall()
+    assert dict(found) == frame["status"].value_counts().to_dict()
+
+
+def test_a_pandas_index_in_the_dump_is_no_obstacle(tiny_model: Path, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"text": random_texts(50)}, index=pd.RangeIndex(100, 150))
+    frame.to_parquet(tmp_path / "dump.parquet")
+    out, _ = run(tmp_path, tiny_model, tmp_path / "dump.parquet", shard_rows=20)
+    assert pd.read_parquet(out)["text"].tolist() == frame["text"].tolist()
+
+
+def test_tsv_and_csv_give_what_parquet_gives(tiny_model: Path, tmp_path: Path) -> None:
+    texts = [text.replace("\t", " ") for text in random_texts(60)]
+    pq.write_table(pa.table({"id": [str(row) for row in range(60)], "text": texts}), tmp_path / "a.parquet")
+    tsv = "id\ttext\n" + "".join(f"{row}\t{text}\n" for row, text in enumerate(texts))
+    (tmp_path / "a.tsv").write_text(tsv, encoding="utf-8")
+    quoted = [text.replace('"', '""') for text in texts]
+    csv = "id,text\r\n" + "".join(f'{row},"{text}"\r\n' for row, text in enumerate(quoted))
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(csv.encode()))
+    tables = [
+        published(run(tmp_path, tiny_model, tmp_path / name, output=tmp_path / f"out-{name}")[0])
+        for name in ("a.parquet", "a.tsv", "a.csv.gz")
+    ]
+    assert tables[0].equals(tables[1])
+    assert tables[0].equals(tables[2])
+
+
+def test_bad_rows_are_rejected_with_their_place_and_counted(tiny_model: Path, tmp_path: Path) -> None:
+    lines = [f"{row}\tteks nomor {row}".encode() for row in range(50)]
+    lines[7] = b"7\ttoo\tmany"
+    lines[20] = b"20\tnot \xff utf-8"
+    data = b"id\ttext\n" + b"\n".join(lines) + b"\n"
+    (tmp_path / "a.tsv").write_bytes(data)
+    out, metrics = run(tmp_path, tiny_model, tmp_path / "a.tsv", shard_rows=11, max_reject_rate=0.05)
+    assert published(out).column("id").to_pylist() == [str(row) for row in range(50) if row not in (7, 20)]
+    assert (metrics["rows"]["in"], metrics["rows"]["out"], metrics["rows"]["rejected"]) == (50, 48, 2)
+    rejects = [
+        json.loads(line) for path in sorted((out / "_rejects").iterdir()) for line in path.read_text().splitlines()
+    ]
+    assert [(reject["row"], reject["reason"]) for reject in rejects] == [(7, "field_count"), (20, "invalid_utf8")]
+    for reject, line in zip(rejects, (lines[7], lines[20]), strict=True):
+        start = reject["byte_offset"]
+        assert data[start : start + reject["byte_length"]] == line
+    assert pq.read_table(out).num_rows == 48, "readers pass over what begins with _"
+
+
+def test_too_many_rejects_publish_nothing(tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    (tmp_path / "a.tsv").write_text("id\ttext\n" + "1\tok\n" * 9 + "bad\n")
+    arguments = ("score", tmp_path / "a.tsv", "--model", tiny_model, "--output", tmp_path / "out")
+    ended = program(*arguments)
+    assert ended.code == 6
+    assert "1 of 10 rows are rejected" in ended.err
+    assert not (tmp_path / "out").exists()
+    assert program(*arguments, "--max-reject-rate", "0.1").code == 0, "the limit is not part of the job"
+
+
+def test_broken_weights_count_as_rejects(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "sentiment_batch.model.torch_engine.engine_of",
+        lambda *_: lambda ids, mask: np.full((len(ids), 3), np.nan, np.float32),
+    )
+    (tmp_path / "a.tsv").write_text("text\nsatu\ndua\n")
+    with pytest.raises(SentimentBatchError, match="2 of 2 rows") as caught:
+        run(tmp_path, tiny_model, tmp_path / "a.tsv")
+    assert caught.value.exit_code == 6
+
+
+def test_a_finished_job_does_nothing_again(parquet: Path, tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    arguments = ("score", parquet, "--model", tiny_model, "--output", tmp_path / "out")
+    assert program(*arguments).code == 0
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (tmp_path / "out").iterdir()}
+    again = program(*arguments, "--engine", "auto", "--progress", "none")
+    assert again.code == 0
+    assert "done already" in again.err + again.out
+    assert before == {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (tmp_path / "out").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("--max-length", "20"), "options.max_length 64 there, 20 here"),
+        (("--keep-columns", "id"), "keep_columns"),
+        (("--limit-rows", "10"), "limit_rows"),
+    ],
+)
+def test_another_job_is_refused_and_told_why(
+    change: tuple[str, ...], said: str, parquet: Path, tiny_model: Path, tmp_path: Path, program: Program
+) -> None:
+    arguments = ("score", parquet, "--model", tiny_model, "--output", tmp_path / "out")
+    assert program(*arguments).code == 0
+    before = (tmp_path / "out" / "_SUCCESS").read_bytes()
+    other = program(*arguments, *change)
+    assert other.code == 4
+    assert said in other.err
+    assert (tmp_path / "out" / "_SUCCESS").read_bytes() == before
+    assert program(*arguments, *change, "--overwrite").code == 0
+    assert (tmp_path / "out" / "_SUCCESS").read_bytes() != before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_changed_inputs_are_another_job(parquet: Path, tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    arguments = ("score", parquet, "--model", tiny_model, "--output", tmp_path / "out")
+    assert program(*arguments).code == 0
+    pq.write_table(dump().slice(0, 20), parquet)
+    ended = program(*arguments)
+    assert ended.code == 4
+    assert "inputs[0].size" in ended.err
+
+
+def test_a_stopped_job_goes_on_behind_its_last_part(
+    parquet: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = run(tmp_path, tiny_model, parquet, shard_rows=50, output=tmp_path / "whole")
+    calls = []
+
+    def check() -> None:
+        calls.append(1)
+        if len(calls) == 12:
+            raise Stopped(15)
+
+    monkeypatch.setattr("sentiment_batch.stop.check", check)
+    with pytest.raises(Stopped):
+        run(tmp_path, tiny_model, parquet, shard_rows=50, batch_tokens=256)
+    assert not (tmp_path / "out").exists()
+    sealed = sorted(path.name for path in (tmp_path / ".out.wip").glob("part-*"))
+    assert 0 < len(sealed) < 5
+    assert list((tmp_path / ".out.wip" / ".scratch").iterdir()) == []
+    kept = {name: (tmp_path / ".out.wip" / name).read_bytes() for name in sealed}
+
+    monkeypatch.setattr("sentiment_batch.stop.check", lambda: None)
+    out, metrics = run(tmp_path, tiny_model, parquet, shard_rows=50, batch_tokens=256)
+    assert metrics["run"]["resumed"] is True
+    assert metrics["rows"]["out"] == ROWS
+    assert {name: (out / name).read_bytes() for name in sealed} == kept
+    fresh, _ = run(tmp_path, tiny_model, parquet, shard_rows=50, batch_tokens=256, output=tmp_path / "fresh")
+    for part in fresh.glob("part-*"):
+        assert (out / part.name).read_bytes() == part.read_bytes(), "the same bytes as a run that was never stopped"
+    assert published(out).select(["id", "predicted_label"]) == published(whole).select(["id", "predicted_label"])
+
+
+def test_parts_that_are_damaged_are_made_again(
+    parquet: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = run(tmp_path, tiny_model, parquet, shard_rows=50, output=tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr("sentiment_batch.write.commit.Work.publish", lambda _: (_ for _ in ()).throw(OSError("no")))
+        with pytest.raises(OSError, match="no"):
+            run(tmp_path, tiny_model, parquet, shard_rows=50)
+    wip = tmp_path / ".out.wip"
+    (wip / "_SUCCESS").unlink()
+    part = wip / "part-00001.parquet"
+    part.write_bytes(part.read_bytes()[:-10])
+    out, _ = run(tmp_path, tiny_model, parquet, shard_rows=50)
+    assert (out / part.name).read_bytes() == (whole / part.name).read_bytes()
+
+
+def test_label_column_is_scored_in_the_same_pass(parquet: Path, tiny_model: Path, tmp_path: Path) -> None:
+    from sklearn.metrics import accuracy_score, f1_score
+
+    out, metrics = run(tmp_path, tiny_model, parquet, label_column="label", keep_columns=("id",))
+    frame = pd.read_parquet(out).merge(dump().select(["id", "label"]).to_pandas(), on="id")
+    both = frame[frame["predicted_label"].notna() & frame["label"].notna()]
+    assert metrics["evaluation"]["rows"] == len(both)
+    assert metrics["evaluation"]["accuracy"] == pytest.approx(accuracy_score(both["label"], both["predicted_label"]))
+    macro = f1_score(both["label"], both["predicted_label"], average="macro", labels=list(LABELS))
+    assert metrics["headline"]["F1"] == pytest.approx(macro)
+    assert "label" not in pq.read_schema(next(out.glob("part-*"))).names
+
+
+def test_keep_columns_and_prefix(parquet: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out, _ = run(tmp_path, tiny_model, parquet, keep_columns=("source", "id"), prefix="sb_")
+    names = pq.read_schema(next(out.glob("part-*"))).names
+    assert names[:3] == ["id", "source", "sb_predicted_label"]
+    none, _ = run(tmp_path, tiny_model, parquet, keep_columns=("none",), output=tmp_path / "none")
+    assert pq.read_schema(next(none.glob("part-*"))).names[0] == "predicted_label"
+    assert published(none).column("status").to_pylist() == published(out).column("sb_status").to_pylist()
+
+
+def test_several_files_are_one_job_in_the_order_given(tiny_model: Path, tmp_path: Path) -> None:
+    for name, rows in (("b", range(5)), ("a", range(5, 8))):
+        (tmp_path / f"{name}.tsv").write_text("id\ttext\n" + "".join(f"{row}\tteks {row}\n" for row in rows))
+    (tmp_path / "c.tsv").write_text("text\tid\nteks 8\t8\n")  # the same columns in another order
+    out, metrics = run(tmp_path, tiny_model, *(tmp_path / f"{name}.tsv" for name in "bac"))
+    assert published(out).column("id").to_pylist() == [str(row) for row in range(9)]
+    assert [file["rows"] for file in metrics["input"]["files"]] == [5, 3, 1]
+
+
+@pytest.mark.parametrize("limit", [1, 7, 50, 51, 229, 230, 1000])
+def test_limit_rows(limit: int, parquet: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out, metrics = run(tmp_path, tiny_model, parquet, limit_rows=limit, shard_rows=60, keep_columns=("id",))
+    assert published(out).column("id").to_pylist() == dump().column("id").to_pylist()[:limit]
+    assert metrics["rows"]["in"] == min(limit, ROWS)
+
+
+def test_no_rows_is_an_output_without_rows(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("id\ttext\n")
+    pq.write_table(dump().slice(0, 0), tmp_path / "a.parquet")
+    for name in ("a.tsv", "a.parquet"):
+        out, metrics = run(tmp_path, tiny_model, tmp_path / name, output=tmp_path / f"out-{name}")
+        assert metrics["rows"]["in"] == 0
+        assert metrics["predictions"]["mean_confidence"] is None
+        assert pq.read_table(out).num_rows == 0
+        assert "predicted_label" in pq.read_table(out).schema.names
+
+
+def test_metrics_account_for_every_row(parquet: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out, metrics = run(tmp_path, tiny_model, parquet, shard_rows=60, metrics=str(tmp_path / "copy.json"))
+    frame = pd.read_parquet(out)
+    rows = metrics["rows"]
+    assert rows["in"] == rows["out"] + rows["rejected"]
+    assert rows["out"] == rows["scored"] + rows["empty"] + rows["null"] + rows["nonfinite"]
+    assert rows["scored"] == (frame["status"] == "ok").sum()
+    assert rows["empty"] == (frame["status"] == "empty_text").sum() > 0
+    assert rows["null"] == frame["text"].isna().sum() > 0
+    assert rows["truncated"] == frame["truncated"].sum()
+    assert metrics["predictions"]["counts"] == {label: (frame["predicted_label"] == label).sum() for label in LABELS}
+    assert metrics["predictions"]["mean_confidence"] == pytest.approx(frame["confidence"].mean(), abs=1e-6)
+    assert json.loads((out / "_metrics.json").read_text()) == metrics
+    manifest = json.loads((out / "_SUCCESS").read_text())
+    assert [part["name"] for part in manifest["parts"]] == sorted(path.name for path in out.glob("part-*"))
+    assert sum(part["rows_out"] for part in manifest["parts"]) == len(frame)
+
+
+def test_column_names_that_collide(tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    (tmp_path / "a.tsv").write_text("text\tconfidence\na\tb\n")
+    arguments = ("score", tmp_path / "a.tsv", "--model", tiny_model, "--output", tmp_path / "out")
+    ended = program(*arguments)
+    assert ended.code == 2
+    assert "'confidence' already; give --prefix" in ended.err
+    assert program(*arguments, "--prefix", "sb_").code == 0
+    assert program(*arguments, "--keep-columns", "text", "--overwrite").code == 0, "it is not in the output"
+
+
+@needs_smsa
+def test_the_masked_smsa_test_split_can_be_scored(tiny_model: Path, tmp_path: Path) -> None:
+    from conftest import SMSA
+
+    out, metrics = run(tmp_path, tiny_model, SMSA / "test_preprocess_masked_label.tsv", columns=("text", "label"))
+    assert metrics["rows"]["scored"] == len(pd.read_parquet(out)) == 500

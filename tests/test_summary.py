@@ -1,0 +1,81 @@
+"""measure/summary.py: the lines at the end of a run, for every metrics JSON that a run can end with."""
+
+from typing import Any
+
+import pytest
+
+from sentiment_batch.measure.metrics import Clock, document, evaluation_section, failure, predictions_section
+from sentiment_batch.measure.summary import summary
+
+ROWS = {"in": 12_345, "out": 12_340, "rejected": 5, "empty": 0, "null": 0, "nonfinite": 0}
+PREDICTIONS = {"share": {"positif": 0.625, "negatif": 0.375}}
+PERFORMANCE = {"rows_per_second": 1234.6, "peak_rss_bytes": 512 * 2**20}
+
+
+def test_a_scored_dump() -> None:
+    metrics = {"status": "done", "rows": ROWS, "predictions": PREDICTIONS, "performance": PERFORMANCE}
+    assert summary(metrics, "labelled/2026-01-31").split("\n") == [
+        "status    done: labelled/2026-01-31",
+        "rows      12,345 in = 12,340 out + 5 rejected",
+        "labels    positif 62.5%, negatif 37.5%",
+        "speed     1,235 rows/s, peak memory 512 MiB",
+    ]
+
+
+def test_rows_without_a_label_are_named_by_their_reason() -> None:
+    metrics = {"status": "done", "rows": {**ROWS, "empty": 1_000, "nonfinite": 2}}
+    assert summary(metrics, None).split("\n")[2:] == ["no label  1,000 empty, 2 nonfinite"]
+
+
+def test_an_evaluation_with_gates() -> None:
+    metrics = {
+        "status": "gate_failed",
+        "evaluation": {"macro_f1": 0.81239, "accuracy": 0.9},
+        "gates": [
+            {"condition": "accuracy>=0.85", "value": 0.9, "holds": True},
+            {"condition": "macro_f1>=0.85", "value": 0.81239, "holds": False},
+        ],
+    }
+    assert summary(metrics, "eval").split("\n") == [
+        "status    gate failed: eval",
+        "quality   macro f1 0.8124, accuracy 0.9000",
+        "gate      accuracy>=0.85: holds at 0.9000",
+        "gate      macro_f1>=0.85: FAILS at 0.8124",
+    ]
+
+
+def test_the_steps_of_a_run_one_after_the_other() -> None:
+    steps = {"train": {"status": "already_done"}, "score": {"status": "done", "rows": ROWS}}
+    assert summary({"steps": steps}, None).split("\n") == [
+        "train",
+        "status    already done",
+        "",
+        "score",
+        "status    done",
+        "rows      12,345 in = 12,340 out + 5 rejected",
+    ]
+
+
+@pytest.mark.parametrize("performance", [{}, {"performance": {"rows_per_second": None, "peak_rss_bytes": 1}}])
+def test_a_run_that_labelled_nothing_has_no_speed(performance: dict[str, Any]) -> None:
+    assert "speed" not in summary({"status": "done", **performance}, None)
+
+
+def test_no_rows_have_no_shares() -> None:
+    predictions = predictions_section({"scored": 0, "confidence_millionths": 0, "predicted": {"positif": 0}})
+    assert summary({"status": "done", "predictions": predictions}, None).split("\n")[1:] == ["labels    positif 0.0%"]
+
+
+def test_figures_that_are_undefined_do_not_end_the_run() -> None:
+    """The accuracy of no rows is null: a dump may have none whose label the model knows."""
+    gate = {"condition": "accuracy>=0.8", "value": None, "holds": False}
+    metrics = {"status": "done", "evaluation": {"macro_f1": 0.0, "accuracy": None}, "gates": [gate]}
+    text = summary(metrics, None)
+    assert "macro f1 0.0000" in text
+    assert "accuracy>=0.8: FAILS" in text
+
+
+def test_what_metrics_make_can_be_summed_up() -> None:
+    metrics = document("evaluate", Clock(), evaluation=evaluation_section([[1, 0], [1, 2]], ("a", "b")))
+    assert "accuracy 0.7500" in summary(metrics, None)
+    assert summary(failure("score", Clock(), 130, "stopped"), "out").startswith("status    stopped: out")
