@@ -54,7 +54,10 @@ class _Positive(click.ParamType[float]):
         return number
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": ENVIRONMENT})
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+
+@click.group(context_settings={**_HELP, "auto_envvar_prefix": ENVIRONMENT})
 @click.version_option(__version__, prog_name=PROGRAM)
 def cli() -> None:
     """Label every review of a dump exactly once, with a model that was fine-tuned once.
@@ -85,6 +88,7 @@ def _command(name: str) -> Callable[[Callable[[Any], None]], click.Command]:
             name,
             help=function.__doc__,
             short_help=_SHORT_HELP[name],
+            context_settings=_HELP,
             params=[_parameter(name, each) for each in option_fields(options)],
         )(callback)
 
@@ -99,7 +103,8 @@ def _parameter(command: str, field: Field[Any]) -> click.Parameter:
         variable = f"{ENVIRONMENT}_{command}_{field.name}".upper()
         nargs = -1 if many else 1
         metavar = field.name.upper() + ("..." if many else "")
-        return click.Argument([field.name], nargs=nargs, required=required, envvar=variable, metavar=metavar)
+        given = {"required": required, "envvar": variable, "metavar": metavar, "help": settings["help"]}
+        return click.Argument([field.name], nargs=nargs, **given)
     flag = f"--{field.name.replace('_', '-')}"
     shared: dict[str, Any] = {"required": required, "help": settings["help"], "metavar": settings.get("metavar")}
     if not required:
@@ -135,8 +140,7 @@ def train(options: TrainOptions) -> None:
 def score(options: ScoreOptions) -> None:
     """Label dumps: TSV, CSV or Parquet in; labelled Parquet and a metrics JSON out.
 
-    INPUT is any number of files, globs or folders. Run the same command again after a kill: it goes on where it
-    stopped, and a finished job is exit 0 at once.
+    Run the same command again after a kill: it goes on where it stopped, and a finished job is exit 0 at once.
     """
     from sentiment_batch.score import score
 

@@ -26,7 +26,7 @@ from sentiment_batch.model.tokens import tokenise
 from sentiment_batch.model.torch_engine import resolve_device
 from sentiment_batch.read.inputs import find_inputs
 from sentiment_batch.read.split import Split, read_split
-from sentiment_batch.write.commit import Identity, Work, claim
+from sentiment_batch.write.commit import CHECKPOINT, STATE, Identity, Work, claim
 from sentiment_batch.write.store import write_json
 
 log = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ def _log_report(report: dict[str, Any]) -> None:
 def _train(options: TrainOptions, recipe: Recipe, data: Data, work: Work, report: dict[str, Any]) -> dict[str, Any]:
     """Fit the model, save the best epoch in the work folder, and return what `training.json` says."""
     device = resolve_device(options.device)
-    checkpoint = Checkpoint(work.folder / ".checkpoint")
+    checkpoint = Checkpoint(work.folder / CHECKPOINT / STATE)
     torch.manual_seed(options.seed)
     if options.base_model == SCRATCH:
         base = make_scratch_model(data.train.texts, data.labels, checkpoint.folder, options.seed)

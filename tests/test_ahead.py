@@ -122,7 +122,7 @@ def test_it_runs_ahead_but_no_further_than_its_depth(depth: int) -> None:
             yield made
 
     with closing(ahead(source(), depth)) as items:
-        for asked in range(1, 20):  # noqa: B007  # the source looks at it
+        for asked in range(1, 20):  # the source looks at it
             next(items)
             if asked in (1, 10):
                 until(lambda: furthest >= depth)  # without being asked

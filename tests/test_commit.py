@@ -7,8 +7,10 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +119,7 @@ def test_a_finished_job_gives_its_marker_and_touches_nothing(out: Path) -> None:
     assert [entry.name for entry in out.parent.iterdir()] == ["out"]
 
 
-def test_the_same_folder_by_another_path_is_the_same_output(
-    out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_same_folder_by_another_path_is_the_same_output(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = begin(out)
     monkeypatch.chdir(out.parent)
     for path in ("out", "out/", "./x/../out"):
@@ -330,9 +330,7 @@ def test_a_run_that_comes_for_the_lock_while_another_publishes_is_done(
     assert [entry.name for entry in out.parent.iterdir()] == ["out"]
 
 
-def test_a_lock_on_a_folder_that_was_published_meanwhile_is_no_lock(
-    out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_on_a_folder_that_was_published_meanwhile_is_no_lock(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The descriptor was opened in time, but its file is now in the output, or gone."""
     other = begin(out)
     complete(other)
@@ -357,20 +355,19 @@ class Crash(BaseException):
 
 
 @contextmanager
-def crash_at(step: int) -> Iterator[list[str]]:
+def crash_at(step: int) -> Iterator[None]:
     """Every change of the file system from the n-th on fails."""
-    done: list[str] = []
+    steps = count()
+
+    def counted(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        if next(steps) >= step:
+            raise Crash
+        return call(*args, **options)
+
     with pytest.MonkeyPatch.context() as patch:
         for module, name in ((os, "rename"), (os, "unlink"), (os, "fsync"), (os, "mkdir"), (shutil, "rmtree")):
-
-            def counted(*args: Any, _call: Any = getattr(module, name), _name: str = name, **options: Any) -> Any:
-                if len(done) >= step:
-                    raise Crash
-                done.append(_name)
-                return _call(*args, **options)
-
-            patch.setattr(module, name, counted)
-        yield done
+            patch.setattr(module, name, partial(counted, getattr(module, name)))
+        yield
 
 
 def visible(out: Path) -> dict[str, bytes] | None:

@@ -1,6 +1,7 @@
 """measure/counts.py: against a count in plain Python, and exact however the rows are cut."""
 
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -74,19 +75,19 @@ def naive(rows: list[Row], labels: tuple[str, ...] = LABELS) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(some_rows)
 def test_counts_are_those_of_a_plain_count(rows: list[Row]) -> None:
     assert count_rows(batch_of(rows), LABELS, "", "truth") == naive(rows)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(some_rows, st.lists(st.integers(0, 30), max_size=4))
 def test_counts_of_pieces_add_up_to_those_of_the_whole(rows: list[Row], cuts: list[int]) -> None:
     bounds = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
     whole = batch_of(rows)
     total: dict[str, Any] = {}
-    for first, last in zip(bounds, bounds[1:], strict=False):
+    for first, last in pairwise(bounds):
         total = add(total, count_rows(whole.slice(first, last - first), LABELS, "", "truth"))
     assert total == count_rows(whole, LABELS, "", "truth")
 
@@ -141,7 +142,12 @@ def test_added_columns_are_found_by_their_prefix() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string()), pa.dictionary(pa.int32(), pa.string())],
+    [
+        pa.large_string(),
+        pa.string_view(),
+        pa.dictionary(pa.int8(), pa.string()),
+        pa.dictionary(pa.int32(), pa.string()),
+    ],
     ids=str,
 )
 def test_label_columns_of_every_kind_of_text(kind: pa.DataType) -> None:

@@ -61,7 +61,17 @@ def test_a_figure_that_is_undefined_never_holds() -> None:
 
 @pytest.mark.parametrize(
     "condition",
-    ["", "macro_f1", "macro_f1>=", ">=0.8", "macro_f1=0.8", "macro_f1==0.8", "macro_f1=>0.8", "macro_f1>=0.8 and", "a b>1"],
+    [
+        "",
+        "macro_f1",
+        "macro_f1>=",
+        ">=0.8",
+        "macro_f1=0.8",
+        "macro_f1==0.8",
+        "macro_f1=>0.8",
+        "macro_f1>=0.8 and",
+        "a b>1",
+    ],
 )
 def test_what_is_no_condition_is_shown_how_to_write_one(condition: str) -> None:
     with pytest.raises(UsageError) as refused:
@@ -73,7 +83,7 @@ def test_what_is_no_condition_is_shown_how_to_write_one(condition: str) -> None:
 
 @pytest.mark.parametrize("condition", ["f1>=0.8", "f_beta>=0.8", "macro_f1[positif]>=0.8", "rows[positif]>=0.8"])
 def test_an_unknown_figure_is_answered_with_the_known_ones(condition: str) -> None:
-    with pytest.raises(UsageError, match="figures are accuracy, macro_f1, .*, and of one class precision, recall, f1"):
+    with pytest.raises(UsageError, match=r"figures are accuracy, macro_f1, .*, and of one class precision, recall, f1"):
         parse_gate(condition, LABELS)
 
 

@@ -260,7 +260,7 @@ def test_blocks_are_of_one_mib_at_most(tmp_path: Path, suffix: str) -> None:
 def test_from_the_end_of_the_file_on_there_is_nothing(tmp_path: Path, suffix: str, beyond: int) -> None:
     """The row behind a header line without a line feed begins one byte behind the end."""
     file = one(put(tmp_path / f"a.tsv{suffix}", COMPRESS[suffix](b"text")))
-    with time_limit(2):
+    with time_limit(1):
         assert list(byte_blocks(file, 4 + beyond)) == []
 
 

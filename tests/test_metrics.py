@@ -195,7 +195,15 @@ def test_every_run_has_an_id_of_its_own() -> None:
 
 @pytest.mark.parametrize(
     ("code", "status"),
-    [(1, "failed"), (3, "failed"), (7, "failed"), (9, "gate_failed"), (129, "stopped"), (130, "stopped"), (143, "stopped")],
+    [
+        (1, "failed"),
+        (3, "failed"),
+        (7, "failed"),
+        (9, "gate_failed"),
+        (129, "stopped"),
+        (130, "stopped"),
+        (143, "stopped"),
+    ],
 )
 def test_a_failure_is_enough_for_a_scheduler(code: int, status: str) -> None:
     metrics = failure("score", Clock(), code, "disk full")

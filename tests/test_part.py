@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,27 +103,29 @@ def test_a_part_that_is_left_without_a_seal_leaves_nothing(folder: Path, scratch
     assert everything(folder, scratch) == []
 
 
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def interrupt(_part: PartWriter) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        interrupt,
+        lambda part: part.write(pa.record_batch({"other": [1]}), []),
+        lambda part: part.seal({"job_id": object()}),
+    ],
+    ids=["a signal", "a chunk of another schema", "a seal that is no JSON"],
+)
 def test_a_part_that_is_left_by_an_exception_leaves_nothing(
-    folder: Path, scratch: Path, error: type[BaseException]
+    folder: Path, scratch: Path, last: Callable[[PartWriter], None]
 ) -> None:
-    with pytest.raises(error), PartWriter(folder, scratch, NAME, SCHEMA) as part:
-        part.write(rows(1, 2), REJECTS)
-        raise error
-    assert everything(folder, scratch) == []
+    def fail() -> None:
+        with PartWriter(folder, scratch, NAME, SCHEMA) as part:
+            part.write(rows(1, 2), [])
+            last(part)
 
-
-def test_a_chunk_of_another_schema_leaves_nothing(folder: Path, scratch: Path) -> None:
-    with pytest.raises((ValueError, pa.ArrowException)), PartWriter(folder, scratch, NAME, SCHEMA) as part:
-        part.write(rows(1, 2), [])
-        part.write(pa.record_batch({"other": [1]}), [])
-    assert everything(folder, scratch) == []
-
-
-def test_a_seal_that_is_no_json_leaves_no_part(folder: Path, scratch: Path) -> None:
-    with pytest.raises(TypeError), PartWriter(folder, scratch, NAME, SCHEMA) as part:
-        part.write(rows(1, 2), [])
-        part.seal({"job_id": object()})
+    with pytest.raises((KeyboardInterrupt, ValueError, TypeError, pa.ArrowException)):
+        fail()
     assert everything(folder, scratch) == []
 
 
@@ -171,6 +174,7 @@ def test_a_part_is_made_again_after_a_kill_between_its_rejects_and_its_name(fold
     (folder / NAME).unlink()
     assert make_part(folder, scratch, REJECTS, rows(1)) == seal
     assert len(everything(folder)) == 2
+    (folder / NAME).unlink()
     other = make_part(folder, scratch, REJECTS[:1])
     assert other["rejects"]["name"] != seal["rejects"]["name"]
 

@@ -90,9 +90,7 @@ def test_json_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf"), object(), "\ud800"])
 @pytest.mark.parametrize("before", [None, {"rows": 1}])
-def test_json_that_cannot_be_written_leaves_everything_as_it_was(
-    tmp_path: Path, wrong: object, before: object
-) -> None:
+def test_json_that_cannot_be_written_leaves_everything_as_it_was(tmp_path: Path, wrong: object, before: object) -> None:
     path = tmp_path / "a.json"
     if before is not None:
         write_json(path, before)

@@ -10,15 +10,15 @@ from safetensors.torch import load_file, save_file
 
 from sentiment_batch.model.fit import Fit
 
-_STATE, _BEST = "state.json", "best.safetensors"
+_BEST = "best.safetensors"
 
 
 class Checkpoint:
-    """A folder of a training in progress. `state.json` is replaced last: what it names is whole."""
+    """The files of a training in progress. `path`, a JSON file, is replaced last: what it names is whole."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-        folder.mkdir(exist_ok=True)
+    def __init__(self, path: Path):
+        self.path, self.folder = path, path.parent
+        self.folder.mkdir(exist_ok=True)
 
     def save(self, fit: Fit, history: list[dict[str, Any]]) -> None:
         """Keep the state behind the epoch that just ended, in place of the one before."""
@@ -26,19 +26,18 @@ class Checkpoint:
         name = f"epoch-{fit.epoch}.safetensors"
         _save(tensors, self.folder / name)
         state = {"tensors": name, "values": values, "history": history}
-        scratch = self.folder / f"{_STATE}.tmp"
+        scratch = self.path.with_suffix(".tmp")
         scratch.write_text(json.dumps(state), encoding="utf-8")
-        _move(scratch, self.folder / _STATE)
+        _move(scratch, self.path)
         for old in self.folder.glob("epoch-*.safetensors"):
             if old.name != name:
                 old.unlink()
 
     def restore(self, fit: Fit) -> list[dict[str, Any]]:
         """Set the fit to the last whole epoch and return the epochs so far; without one, leave it and return none."""
-        path = self.folder / _STATE
-        if not path.is_file():
+        if not self.path.is_file():
             return []
-        state = json.loads(path.read_text(encoding="utf-8"))
+        state = json.loads(self.path.read_text(encoding="utf-8"))
         fit.restore(load_file(self.folder / state["tensors"]), state["values"])
         return list(state["history"])
 

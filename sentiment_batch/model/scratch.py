@@ -5,7 +5,7 @@ A transformer that starts from random numbers and sees ten thousand texts loses 
 
 - token embeddings start as the left singular vectors of the texts' own co-occurrence counts (PPMI; Levy, Goldberg and
   Dagan 2015), so that words which occur alike begin alike;
-- all weights start at a spread near 1 / sqrt(hidden size): at BERT's .02 a layer this narrow passes on little but noise;
+- all weights start at a spread near 1 / sqrt(hidden size): BERT's .02 is too little for so narrow a model;
 - position embeddings start small, so that attention begins by looking at words and not at places;
 - half of every training target is what TF-IDF with logistic regression says of the text when it has not seen it
   (distillation; Hinton et al. 2015, with out-of-fold predictions), which tells hard texts from easy ones.

@@ -21,6 +21,7 @@ from sentiment_batch.errors import Busy, OutputConflict
 from sentiment_batch.write.store import read_json, sync_folder, write_json
 
 CLAIM, LOCK, SCRATCH = ".claim.json", ".lock", ".scratch"
+CHECKPOINT, STATE = ".checkpoint", "state.json"  # where a job keeps what it goes on from, if not in finished files
 JOB_ID = "job_id"
 
 Identity = dict[str, Any]
@@ -57,13 +58,17 @@ class Work:
         sync_folder(self.output.parent)
         (self.output / LOCK).unlink(missing_ok=True)  # not before: a run that looked in between would take it for free
         shutil.rmtree(old, ignore_errors=True)
-        self.release()
+        os.close(self.lock)
+        self.lock = -1
 
     def release(self) -> None:
-        """Let another run go on with the work."""
-        if self.lock >= 0:
-            os.close(self.lock)
-            self.lock = -1
+        """Let another run go on with the work; if there is nothing to go on with, leave nothing behind."""
+        if self.lock < 0:
+            return
+        if self.folder.is_dir() and not _begun(self.folder):
+            shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self.lock)
+        self.lock = -1
 
 
 def claim(output: str, identity: Identity, marker: str, overwrite: bool = False) -> Work | dict[str, Any]:
@@ -86,7 +91,7 @@ def claim(output: str, identity: Identity, marker: str, overwrite: bool = False)
             return finished
         claimed, done = read_json(work / CLAIM), read_json(work / marker)
         other = next((each for each in (claimed, done) if each and each.get(JOB_ID) != this), None)
-        if other and not overwrite:
+        if other and not overwrite and _begun(work):
             raise OutputConflict(
                 f"{work} is the unfinished work of another job: {_difference(other, identity)}; "
                 "finish that job, give another --output, or --overwrite"
@@ -105,6 +110,11 @@ def claim(output: str, identity: Identity, marker: str, overwrite: bool = False)
         claimed_work.publish()
         return dict(done)
     return claimed_work
+
+
+def _begun(work: Path) -> bool:
+    """Whether there is something in the work folder that is worth going on with."""
+    return (work / CHECKPOINT / STATE).exists() or any(not name.startswith(".") for name in os.listdir(work))
 
 
 def _finished(path: Path, marker: str, this: str, identity: Identity, overwrite: bool) -> dict[str, Any] | None:

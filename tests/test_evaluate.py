@@ -1,0 +1,131 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import LABELS, Program, needs_smsa, random_texts, sample_rows
+from sklearn.metrics import accuracy_score, classification_report, confusion_matrix
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Path:
+    path = tmp_path / "split.tsv"
+    rows = [*sample_rows("test")[:150], *((text, LABELS[row % 3]) for row, text in enumerate(random_texts(150)))]
+    path.write_text("text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows), encoding="utf-8")
+    return path
+
+
+def evaluated(program: Program, model: Path, data: Path, output: Path, *others: object) -> tuple[int, str]:
+    ended = program("evaluate", "--model", model, "--data", data, "--output", output, *others)
+    return ended.code, ended.err
+
+
+def metrics_of(folder: Path) -> dict[str, object]:
+    return dict(json.loads((folder / "metrics.json").read_text()))
+
+
+def test_figures_are_scikit_learns_on_the_predictions(
+    split: Path, tiny_model: Path, tmp_path: Path, program: Program
+) -> None:
+    assert evaluated(program, tiny_model, split, tmp_path / "out") == (0, "")
+    metrics = metrics_of(tmp_path / "out")
+    frame = pd.read_parquet(tmp_path / "out" / "predictions.parquet")
+    true, predicted = frame["label"], frame["predicted_label"]
+    report = classification_report(true, predicted, labels=list(LABELS), output_dict=True, zero_division=0)
+    evaluation = metrics["evaluation"]
+    assert evaluation["rows"] == len(frame) == 300
+    assert evaluation["accuracy"] == pytest.approx(accuracy_score(true, predicted), abs=1e-12)
+    for ours, theirs in (("macro_f1", "f1-score"), ("macro_precision", "precision"), ("macro_recall", "recall")):
+        assert evaluation[ours] == pytest.approx(report["macro avg"][theirs], abs=1e-12)
+    for label in LABELS:
+        assert evaluation["per_class"][label]["f1"] == pytest.approx(report[label]["f1-score"], abs=1e-12)
+        assert evaluation["per_class"][label]["rows"] == report[label]["support"]
+    assert evaluation["confusion"]["labels"] == list(LABELS)
+    assert evaluation["confusion"]["matrix"] == confusion_matrix(true, predicted, labels=list(LABELS)).tolist()
+    headline = metrics["headline"]
+    assert [headline[name] for name in ("ACC", "F1", "REC", "PRE")] == [
+        evaluation[name] for name in ("accuracy", "macro_f1", "macro_recall", "macro_precision")
+    ]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["metrics.json", "predictions.parquet"]
+
+
+def test_gates(split: Path, tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    copy = tmp_path / "copy.json"
+    code, err = evaluated(
+        *(program, tiny_model, split, tmp_path / "out", "--metrics", copy),
+        *("--gate", "macro_f1>=0.01", "--gate", "recall[neutral]>0.999"),
+    )
+    assert code == 9
+    assert "recall[neutral]>0.999 (it is 0." in err
+    metrics = metrics_of(tmp_path / "out")
+    assert metrics == json.loads(copy.read_text()), "everything is written"
+    assert (metrics["status"], metrics["exit_code"]) == ("gate_failed", 9)
+    assert [gate["holds"] for gate in metrics["gates"]] == [True, False]
+    again, _ = evaluated(program, tiny_model, split, tmp_path / "out", "--gate", "recall[neutral]>0.999")
+    assert again == 9, "done already, but not good enough"
+    assert evaluated(program, tiny_model, split, tmp_path / "out", "--gate", "macro_f1>=0.01")[0] == 0
+    assert metrics_of(tmp_path / "out")["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    "gate", ["f1", "macro_f2>=1", "recall[baik]>=1", "macro_f1>=much", "recall>=0.5", "macro_f1=1"]
+)
+def test_gates_that_mean_nothing(gate: str, split: Path, tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    code, err = evaluated(program, tiny_model, split, tmp_path / "out", "--gate", gate)
+    assert code == 2
+    assert "--gate" in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("a\tneutral\nb\tneutral\n", "all 2 rows are labelled 'neutral'; a split with one class"),
+        ("a\tneutral\nb\tbaik\n", "row 1: the label 'baik' in 'label'; the model knows positive, neutral, negative"),
+        ("a\tneutral\nb\t\n", "row 1: no label in 'label'"),
+        ("a\tneutral\nb\n", "row 1: field_count (1 fields, expected 2)"),
+        ("", "no rows to measure the model on"),
+    ],
+)
+def test_splits_that_cannot_measure_a_model(
+    rows: str, said: str, tiny_model: Path, tmp_path: Path, program: Program
+) -> None:
+    (tmp_path / "split.tsv").write_text("text\tlabel\n" + rows)
+    code, err = evaluated(program, tiny_model, tmp_path / "split.tsv", tmp_path / "out")
+    assert code == 3
+    assert said in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_rows_without_a_text_are_counted_and_not_measured(tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    texts = ["bagus", None, "", "jelek"]
+    pq.write_table(pa.table({"t": texts, "y": ["positive", "neutral", "neutral", "negative"]}), tmp_path / "a.parquet")
+    columns = ("--text-column", "t", "--label-column", "y")
+    assert evaluated(program, tiny_model, tmp_path / "a.parquet", tmp_path / "out", *columns)[0] == 0
+    metrics = metrics_of(tmp_path / "out")
+    assert metrics["evaluation"]["rows"] == metrics["rows"]["scored"] == 2
+    assert (metrics["rows"]["in"], metrics["rows"]["empty"], metrics["rows"]["null"]) == (4, 1, 1)
+
+
+def test_another_split_is_another_job(split: Path, tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    assert evaluated(program, tiny_model, split, tmp_path / "out")[0] == 0
+    before = (tmp_path / "out" / "metrics.json").read_bytes()
+    assert evaluated(program, tiny_model, split, tmp_path / "out")[0] == 0
+    assert (tmp_path / "out" / "metrics.json").read_bytes() == before
+    code, err = evaluated(program, tiny_model, split, tmp_path / "out", "--limit-rows", 100)
+    assert code == 4
+    assert "limit_rows None there, 100 here" in err
+    assert evaluated(program, tiny_model, split, tmp_path / "out", "--limit-rows", 100, "--overwrite")[0] == 0
+
+
+@needs_smsa
+def test_the_masked_smsa_test_split_is_refused(tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    from conftest import SMSA
+
+    masked = SMSA / "test_preprocess_masked_label.tsv"
+    code, err = evaluated(program, tiny_model, masked, tmp_path / "out", "--columns", "text,label")
+    assert code == 3
+    assert "all 500 rows are labelled 'neutral'" in err
+    assert "masked" in err

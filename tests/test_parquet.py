@@ -1,0 +1,393 @@
+"""Parquet: any cut of any file gives its rows once and in order; a bad text costs its row, a bad page the file."""
+
+import datetime
+import decimal
+import hashlib
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sentiment_batch.errors import InputError
+from sentiment_batch.read import parquet
+from sentiment_batch.read.chunk import Reject, Shard
+from sentiment_batch.read.inputs import InputFile, find_inputs
+
+quick = settings(max_examples=60, derandomize=True, deadline=None)
+counts = st.sampled_from([1, 2, 3, 5, 7, 1000])
+MUCH = 2**40
+TEXT_TYPES = [
+    pa.string(),
+    pa.large_string(),
+    pa.string_view(),
+    pa.dictionary(pa.int32(), pa.string()),
+    pa.dictionary(pa.int8(), pa.string()),
+]
+text_types = pytest.mark.parametrize("type", TEXT_TYPES, ids=str)
+plain_types = pytest.mark.parametrize("type", TEXT_TYPES[:3], ids=str)
+dictionary_types = pytest.mark.parametrize("type", TEXT_TYPES[3:], ids=str)
+VALID = [b"sedang", None, "é😀".encode(), b"", b"bagus sekali, lebih dari dua belas byte", b"a\0b", b"sedang"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("parquet")
+
+
+def put(path: Path, table: pa.Table, group_rows: int = 1000, **options: Any) -> InputFile:
+    pq.write_table(table, path, row_group_size=group_rows, write_page_checksum=True, **options)
+    return one(path)
+
+
+def one(path: Path) -> InputFile:
+    (file,) = find_inputs([str(path)])
+    return file
+
+
+def read(
+    file: InputFile,
+    columns: tuple[str, ...],
+    *,
+    shard_rows: int = 1000,
+    shard_bytes: int = MUCH,
+    chunk_rows: int = 1000,
+) -> tuple[list[pa.RecordBatch], list[Reject]]:
+    """All of the file, by way of its shards and chunks, with what every one of them must keep to."""
+    batches: list[pa.RecordBatch] = []
+    rejects: list[Reject] = []
+    row = 0
+    for shard in parquet.shards(file, shard_rows, shard_bytes):
+        assert (shard.start, shard.first_row, shard.stop) == (row, row, row + shard.rows)
+        assert 0 < shard.rows <= shard_rows
+        for chunk in parquet.chunks(file, shard, columns, columns[0], chunk_rows):
+            assert 0 < chunk.batch.num_rows + len(chunk.rejects) <= chunk_rows
+            assert chunk.batch.schema.names == list(columns)
+            row += chunk.batch.num_rows + len(chunk.rejects)
+            batches.append(chunk.batch)
+            rejects += chunk.rejects
+        assert row == shard.stop
+    return batches, rejects
+
+
+def values(batches: list[pa.RecordBatch], column: str) -> list[Any]:
+    return [value for batch in batches for value in batch.column(column).to_pylist()]
+
+
+def text_array(texts: list[bytes | None], type: pa.DataType) -> pa.Array:
+    """An array of any text type whose bytes nobody looked at, as a careless writer makes it."""
+    if pa.types.is_dictionary(type):
+        plain = pa.array(texts, pa.binary()).dictionary_encode()
+        indices = plain.indices.cast(type.index_type)
+        return pa.DictionaryArray.from_arrays(indices, plain.dictionary.view(pa.string()))
+    raw = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary(), pa.string_view(): pa.binary_view()}[type]
+    return pa.array(texts, raw).view(type)
+
+
+def decoded(texts: list[bytes | None]) -> list[str | None]:
+    return [None if text is None else text.decode() for text in texts]
+
+
+def shuffled(rows: int) -> list[int]:
+    return random.Random(rows).sample(range(rows), rows)
+
+
+@quick
+@given(st.integers(0, 40), counts, counts, st.sampled_from([1, 60, 200, MUCH]), counts)
+def test_every_cut_gives_every_row_once_and_in_order(
+    folder: Path, rows: int, group_rows: int, shard_rows: int, shard_bytes: int, chunk_rows: int
+) -> None:
+    numbers = shuffled(rows)
+    texts = [None if number % 5 == 0 else f"kata {number}" for number in numbers]
+    table = pa.table({"n": pa.array(numbers, pa.int64()), "text": pa.array(texts, pa.string())})
+    file = put(folder / "a.parquet", table, group_rows)
+    batches, rejects = read(file, ("text", "n"), shard_rows=shard_rows, shard_bytes=shard_bytes, chunk_rows=chunk_rows)
+    assert (values(batches, "n"), values(batches, "text"), rejects) == (numbers, texts, [])
+
+
+def test_row_groups_of_different_sizes_and_none(folder: Path) -> None:
+    numbers = shuffled(30)
+    schema = pa.schema([("text", pa.string())])
+    with pq.ParquetWriter(folder / "groups.parquet", schema) as writer:
+        for start, stop in ((0, 0), (0, 1), (1, 1), (1, 14), (14, 14), (14, 16), (16, 30), (30, 30)):
+            writer.write_table(pa.table({"text": [str(number) for number in numbers[start:stop]]}, schema=schema))
+    file = one(folder / "groups.parquet")
+    for shard_rows in (1, 2, 5, 13, 29, 30):
+        for chunk_rows in (1, 4, 100):
+            batches, _ = read(file, ("text",), shard_rows=shard_rows, chunk_rows=chunk_rows)
+            assert values(batches, "text") == [str(number) for number in numbers]
+
+
+def test_shards_are_whole_row_groups_where_these_fit(folder: Path) -> None:
+    table = pa.table({"text": [f"{number:05d}" for number in shuffled(60)]})
+    pq.write_table(table, folder / "a.parquet", row_group_size=10, use_dictionary=False, compression="none")
+    file = one(folder / "a.parquet")
+
+    def cuts(shard_rows: int, shard_bytes: int) -> list[int]:
+        return [shard.stop for shard in parquet.shards(file, shard_rows, shard_bytes)]
+
+    metadata = pq.read_metadata(file.path)
+    (group_bytes,) = {metadata.row_group(number).total_byte_size for number in range(6)}
+    assert cuts(1000, MUCH) == [60]
+    assert cuts(30, MUCH) == [30, 60]
+    assert cuts(29, MUCH) == cuts(20, MUCH) == [20, 40, 60]
+    assert cuts(10, MUCH) == cuts(1000, group_bytes) == cuts(1000, 2 * group_bytes - 1) == [10, 20, 30, 40, 50, 60]
+    assert cuts(1000, 2 * group_bytes) == [20, 40, 60]
+    assert cuts(6, MUCH) == cuts(1000, group_bytes * 3 // 4) == list(range(5, 61, 5))  # equal pieces, not 6 and 4
+    assert cuts(1, MUCH) == cuts(1000, 1) == list(range(1, 61))
+
+
+@text_types
+def test_every_type_of_text_keeps_its_type_and_its_values(folder: Path, type: pa.DataType) -> None:
+    texts = VALID * 4
+    file = put(folder / "a.parquet", pa.table({"text": text_array(texts, type), "n": list(range(28))}), 6)
+    assert parquet.is_text(parquet.schema(file).field("text").type)
+    batches, rejects = read(file, ("text",), shard_rows=5, chunk_rows=3)
+    assert {batch.schema.field("text").type for batch in batches} == {parquet.schema(file).field("text").type}
+    assert (values(batches, "text"), rejects) == (decoded(texts), [])
+    strings = [parquet.as_strings(batch.column("text")) for batch in batches]
+    assert {array.type for array in strings} == {pa.string()}
+    assert [text for array in strings for text in array.to_pylist()] == decoded(texts)
+
+
+@pytest.mark.parametrize(
+    "type",
+    [
+        pa.binary(),
+        pa.large_binary(),
+        pa.int64(),
+        pa.bool_(),
+        pa.null(),
+        pa.list_(pa.string()),
+        pa.struct([("text", pa.string())]),
+        pa.dictionary(pa.int32(), pa.int64()),
+        pa.dictionary(pa.int32(), pa.binary()),
+    ],
+    ids=str,
+)
+def test_what_is_no_string_is_no_text(type: pa.DataType) -> None:
+    assert not parquet.is_text(type)
+
+
+BAD = {2: b"\xff", 3: b"bagus \xe2\x82", 9: b"\xed\xa0\x80", 12: b"\xc0\x80", 13: b"x" * 300 + b"\xfe"}
+
+
+@plain_types
+@pytest.mark.parametrize(("shard_rows", "chunk_rows"), [(1000, 1000), (5, 3), (1, 1)])
+def test_a_text_that_is_no_utf8_costs_its_row_alone(
+    folder: Path, type: pa.DataType, shard_rows: int, chunk_rows: int
+) -> None:
+    texts = [BAD.get(row, VALID[row % len(VALID)]) for row in range(16)]
+    file = put(folder / "a.parquet", pa.table({"n": shuffled(16), "text": text_array(texts, type)}), 6)
+    batches, rejects = read(file, ("text", "n"), shard_rows=shard_rows, chunk_rows=chunk_rows)
+    good = [row for row in range(16) if row not in BAD]
+    assert values(batches, "n") == [shuffled(16)[row] for row in good]
+    assert values(batches, "text") == decoded([texts[row] for row in good])
+    for batch in batches:
+        batch.validate(full=True)  # what is written from it can be read
+    assert [reject["row"] for reject in rejects] == list(BAD)
+    for reject, raw in zip(rejects, BAD.values(), strict=True):
+        assert (reject["row_group"], reject["row_in_group"]) == divmod(reject["row"], 6)
+        assert (reject["file"], reject["reason"]) == (file.path, "invalid_utf8")
+        assert reject["sha256"] == hashlib.sha256(raw).hexdigest()
+        assert reject["preview"] == raw[:256].decode(errors="backslashreplace")
+    places = ["byte 0 of", "byte 6 of", "byte 0 of", "byte 0 of", "byte 300 of"]
+    assert [reject["detail"][:9].strip() for reject in rejects] == [place[:9].strip() for place in places]
+
+
+@dictionary_types
+@pytest.mark.parametrize("chunk_rows", [2, 1000])
+def test_a_dictionary_with_a_text_that_is_no_utf8_is_refused(folder: Path, type: pa.DataType, chunk_rows: int) -> None:
+    """One bad value stands for any number of rows, and Arrow itself cannot read it where the indices are narrow."""
+    texts = text_array([b"c", b"\xff", b"a", b"d"], type)
+    file = put(folder / "a.parquet", pa.table({"text": texts}), 2)
+    with pytest.raises(InputError, match=r"a\.parquet, rows 0 to 4, row group 0: .*UTF8"):
+        read(file, ("text",), chunk_rows=chunk_rows)
+
+
+@plain_types
+def test_a_bad_string_in_another_column_costs_no_row(folder: Path, type: pa.DataType) -> None:
+    """Only the text decides: a row goes out as it came in."""
+    other = [b"ok", b"\xff", None, b"ok", b"\xed\xa0\x80"]
+    table = pa.table({"text": text_array([b"c", b"\xff", b"a", b"d", b"b"], pa.string()), "o": text_array(other, type)})
+    batches, rejects = read(put(folder / "a.parquet", table), ("text", "o"))
+    assert values(batches, "text") == ["c", "a", "d", "b"]
+    assert [reject["row"] for reject in rejects] == [1]
+    (batch,) = batches
+    raw = pa.array(batch.column("o").cast(pa.string()).cast(pa.binary()))
+    assert raw.to_pylist() == [b"ok", None, b"ok", b"\xed\xa0\x80"]
+
+
+def test_columns_of_every_other_type_come_back_as_they_are(folder: Path) -> None:
+    at = datetime.datetime(2024, 2, 29, 23, 59, 59, 999_999)
+    columns = {
+        "text": pa.array(["c", None, "a"]),
+        "list": pa.array([["x", None], None, []], pa.list_(pa.string())),
+        "struct": pa.array([{"a": 1, "b": {"c": "x"}}, None, {"a": None, "b": {"c": "y"}}]),
+        "map": pa.array([[("k", 1)], None, []], pa.map_(pa.string(), pa.int32())),
+        "us": pa.array([at, None, at], pa.timestamp("us")),
+        "ns": pa.array([1, None, -1], pa.timestamp("ns", "Asia/Jakarta")),
+        "day": pa.array([at.date(), None, at.date()]),
+        "money": pa.array([decimal.Decimal("1.50"), None, decimal.Decimal("-0.01")], pa.decimal128(10, 2)),
+        "small": pa.array([1, None, 255], pa.uint8()),
+        "nan": pa.array([float("nan"), None, -0.0], pa.float32()),
+        "blob": pa.array([b"\xff", None, b""]),
+        "flag": pa.array([True, None, False]),
+        "none": pa.nulls(3),
+        "kind": pa.array(["x", None, "y"]).dictionary_encode(),
+        "dotted.name": pa.array([1, None, 3]),
+        "struct.a": pa.array(["not in the struct", None, ""]),
+    }
+    table = pa.table(columns)
+    file = put(folder / "a.parquet", table, 2)
+    assert parquet.schema(file).equals(table.schema)
+    for names in (tuple(columns), tuple(reversed(columns)), ("text", "struct.a"), ("struct", "text"), ("text",)):
+        if names[0] != "text":
+            names = ("text", *(name for name in names if name != "text"))
+        batches, _ = read(file, names, shard_rows=2, chunk_rows=1)
+        back = pa.Table.from_batches(batches)
+        assert back.schema.equals(table.select(names).schema)
+        for name in names:
+            if name != "nan":
+                assert back.column(name).to_pylist() == table.column(name).to_pylist()
+        if "nan" in names:
+            assert list(map(str, back.column("nan").to_pylist())) == ["nan", "None", "-0.0"]
+
+
+def test_a_bad_text_beside_columns_of_every_other_type(folder: Path) -> None:
+    columns = {
+        "text": text_array([b"c", b"\xff", b"a", b"b"], pa.string()),
+        "list": pa.array([["x"], [], None, ["y", "z"]]),
+        "struct": pa.array([{"a": 1}, {"a": 2}, None, {"a": 4}]),
+        "view": pa.array(["x" * 20, "y" * 20, None, "z"], pa.string_view()),
+        "at": pa.array([3, 1, None, 2], pa.timestamp("ms")),
+    }
+    batches, rejects = read(put(folder / "a.parquet", pa.table(columns)), tuple(columns))
+    assert [reject["row"] for reject in rejects] == [1]
+    assert values(batches, "text") == ["c", "a", "b"]
+    for name in ("list", "struct", "view", "at"):
+        expected = columns[name].to_pylist()
+        assert values(batches, name) == [expected[0], *expected[2:]]
+
+
+def test_a_file_without_rows(folder: Path) -> None:
+    file = put(folder / "a.parquet", pa.table({"text": pa.array([], pa.string()), "n": pa.array([], pa.int8())}))
+    assert list(parquet.shards(file, 10, 10)) == []
+    assert list(parquet.chunks(file, Shard(0, 0, 0, 0), ("text", "n"), "text", 10)) == []
+    assert parquet.byte_range(file, Shard(0, 0, 0, 0)) == (0, 0)
+    assert parquet.schema(file).names == ["text", "n"]
+
+
+def test_two_columns_of_one_name_are_refused(folder: Path) -> None:
+    table = pa.Table.from_arrays([pa.array(["b"]), pa.array([1]), pa.array(["a"])], ["text", "n", "text"])
+    file = put(folder / "a.parquet", table)
+    with pytest.raises(InputError, match="'text' twice") as caught:
+        parquet.schema(file)
+    assert file.path in str(caught.value)
+
+
+def test_a_column_name_that_is_no_utf8_is_refused(folder: Path) -> None:
+    file = put(folder / "a.parquet", pa.table({"text": ["b"], "qqqq": ["a"]}), store_schema=False)
+    data = Path(file.path).read_bytes()
+    Path(file.path).write_bytes(data.replace(b"qqqq", b"q\xff\xffq"))
+    with pytest.raises(InputError, match=r"a\.parquet"):
+        parquet.schema(one(folder / "a.parquet"))
+
+
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_the_bytes_of_the_shards_are_those_of_the_row_groups(folder: Path, dictionary: bool) -> None:
+    table = pa.table({"text": [str(number % 7) for number in shuffled(40)], "n": shuffled(40)})
+    file = put(folder / "a.parquet", table, 10, use_dictionary=dictionary)
+    ranges = [parquet.byte_range(file, shard) for shard in parquet.shards(file, 10, MUCH)]
+    footer = int.from_bytes(Path(file.path).read_bytes()[-8:-4], "little")
+    assert ranges[0][0] == len("PAR1")
+    assert [start for start, _ in ranges[1:]] == [stop for _, stop in ranges[:-1]]
+    assert ranges[-1][1] == os.path.getsize(file.path) - footer - 8
+    assert parquet.byte_range(file, Shard(15, 16, 15, 1)) == ranges[1]
+    assert parquet.byte_range(file, Shard(19, 21, 19, 2)) == (ranges[1][0], ranges[2][1])
+
+
+def test_a_file_that_is_cut_short_is_refused_wherever_it_is_cut(folder: Path) -> None:
+    data = Path(put(folder / "a.parquet", pa.table({"text": ["b", "a"]})).path).read_bytes()
+    path = folder / "cut.parquet"
+    for length in range(len(data)):
+        path.write_bytes(data[:length])
+        with pytest.raises(InputError, match=r"cut\.parquet is not a whole Parquet file"):
+            parquet.open_parquet(one(path))
+
+
+@pytest.mark.parametrize(
+    "data", [b"text\nbagus\n", b"PAR1PAR1", b"PAR1" + bytes(40) + b"PAR1", b"PAR1\xff\xff\xff\x7fPAR1"]
+)
+def test_what_is_no_parquet_is_refused(folder: Path, data: bytes) -> None:
+    path = folder / "a.parquet"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.parquet is not a whole Parquet file"):
+        parquet.schema(one(path))
+
+
+def test_a_file_that_is_not_there_is_an_input_error(folder: Path) -> None:
+    file = put(folder / "gone.parquet", pa.table({"text": ["a"]}))
+    os.unlink(file.path)
+    with pytest.raises(InputError, match=r"gone\.parquet"):
+        parquet.open_parquet(file)
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy", "zstd"])
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_a_flipped_bit_in_a_page_is_found_or_changes_nothing(folder: Path, compression: str, dictionary: bool) -> None:
+    numbers = shuffled(40)
+    table = pa.table({"text": [f"kata {number % 9}" for number in numbers], "n": numbers})
+    file = put(folder / "flip.parquet", table, 10, use_dictionary=dictionary, compression=compression)
+    data = Path(file.path).read_bytes()
+    end = parquet.byte_range(file, Shard(30, 40, 30, 10))[1]
+    messages = []
+    for position in range(4, end, 11):
+        Path(file.path).write_bytes(data[:position] + bytes([data[position] ^ 4]) + data[position + 1 :])
+        try:
+            batches, rejects = read(file, ("text", "n"), shard_rows=15, chunk_rows=4)
+        except InputError as error:
+            messages.append(str(error))
+        else:
+            assert (values(batches, "n"), rejects) == (numbers, [])
+            assert values(batches, "text") == table.column("text").to_pylist()
+    assert len(messages) > (end - 4) // 11 / 3
+    assert all("flip.parquet" in message and "damaged" in message for message in messages)
+
+
+@pytest.mark.parametrize("chunk_rows", [10, 7, 1000])
+def test_a_damaged_page_is_named_by_its_row_group(folder: Path, chunk_rows: int) -> None:
+    file = put(folder / "a.parquet", pa.table({"text": [f"{n:09d}" for n in shuffled(40)]}), 10, use_dictionary=False)
+    data = bytearray(Path(file.path).read_bytes())
+    for group in (0, 2, 3):
+        end = parquet.byte_range(file, Shard(group * 10, group * 10 + 10, 0, 0))[1]
+        damaged = data.copy()
+        damaged[end - 3] ^= 1
+        Path(file.path).write_bytes(damaged)
+        with pytest.raises(InputError, match=f"row group {group}: .*damaged"):
+            list(parquet.chunks(file, Shard(0, 40, 0, 40), ("text",), "text", chunk_rows))
+
+
+def test_rows_that_the_footer_promises_and_the_file_lacks_are_an_error(folder: Path) -> None:
+    file = put(folder / "a.parquet", pa.table({"text": ["c", "a", "b"]}), 2)
+    with pytest.raises(InputError, match=r"ends at row 3 .* says 5") as caught:
+        list(parquet.chunks(file, Shard(1, 5, 1, 4), ("text",), "text", 10))
+    assert file.path in str(caught.value)
+
+
+def test_a_row_group_that_is_shorter_than_it_says_is_an_error_in_every_shard_that_it_is_in(folder: Path) -> None:
+    """The checksum of a page is of its values, and not of its header, which has their number."""
+    table = pa.table({"text": [f"{number:04d}" for number in shuffled(40)]})
+    file = put(folder / "a.parquet", table, 10, use_dictionary=False)
+    data = Path(file.path).read_bytes()
+    ten, eight = b"\x1c\x15\x14\x15\x00\x15\x06", b"\x1c\x15\x10\x15\x00\x15\x06"  # doubled, as zigzag has it
+    assert data.count(ten) == 4
+    Path(file.path).write_bytes(data.replace(ten, eight, 1))
+    for start, stop in ((0, 10), (0, 15), (0, 40), (5, 25), (9, 10)):
+        with pytest.raises(InputError, match=r"a\.parquet"):
+            list(parquet.chunks(file, Shard(start, stop, start, stop - start), ("text",), "text", 1000))

@@ -1,0 +1,40 @@
+import io
+import json
+from pathlib import Path
+
+import pytest
+from conftest import LABELS, Program
+
+from sentiment_batch import Labeller
+
+
+def test_a_table(tiny_model: Path, program: Program) -> None:
+    ended = program("predict", "--model", tiny_model, "enak sekali", "", "kata " * 50)
+    assert ended.code == 0
+    head, first, blank, long = ended.out.splitlines()
+    assert head.split() == ["label", *LABELS, "text"]
+    [truth] = Labeller(str(tiny_model)).predict(["enak sekali"])
+    label, *cells = first.split()
+    assert label == truth["label"]
+    assert cells[:3] == [f"{truth['probabilities'][each]:.3f}" for each in LABELS]
+    assert first.endswith("enak sekali")
+    assert blank.split() == ["-", "-", "-", "-"]
+    assert long.endswith("...")
+
+
+def test_lines_of_json_from_standard_input(tiny_model: Path, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("enak sekali 🙂\n\njelek"))
+    ended = program("predict", "--model", tiny_model, "--json")
+    lines = [json.loads(line) for line in ended.out.splitlines()]
+    assert [line["text"] for line in lines] == ["enak sekali 🙂", "", "jelek"]
+    assert [line["label"] is None for line in lines] == [False, True, False]
+    assert (
+        lines[2]["probabilities"]
+        == Labeller(str(tiny_model)).predict(["enak sekali 🙂", "", "jelek"])[2]["probabilities"]
+    )
+
+
+def test_no_model(tmp_path: Path, program: Program) -> None:
+    ended = program("predict", "--model", tmp_path / "none", "a")
+    assert ended.code == 8
+    assert "no model folder" in ended.err

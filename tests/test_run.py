@@ -1,0 +1,121 @@
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import Program
+
+ROOT = Path(__file__).parents[1]
+
+JOB = """
+[train]
+train = "sample:train"
+valid = ["sample:valid"]
+output = "model"
+base_model = "{base}"
+epochs = 1
+limit_rows = 150
+
+[evaluate]
+data = ["sample:test"]
+output = "evaluation"
+gate = "accuracy>=0.0"
+
+[score]
+input = ["sample:test"]
+output = "labelled"
+keep_columns = ["text"]
+limit_rows = 40
+"""
+
+
+@pytest.fixture
+def job(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "job.toml"
+    path.write_text(JOB.format(base=tiny_model).replace('valid = ["sample:valid"]', 'valid = "sample:valid"'))
+    return path
+
+
+def test_the_whole_job_and_again(job: Path, tmp_path: Path, program: Program) -> None:
+    ended = program("run", job, "--metrics", "metrics.json")
+    assert ended.code == 0, ended.err
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert list(metrics["steps"]) == ["train", "evaluate", "score"]
+    assert metrics["headline"]["score_rows_in"] == 40
+    assert metrics["headline"]["evaluate_F1"] == metrics["steps"]["evaluate"]["evaluation"]["macro_f1"]
+    table = pq.read_table(tmp_path / "labelled")
+    assert (table.num_rows, table.schema.names[:2]) == (40, ["text", "predicted_label"])
+    again = program("run", job)
+    assert again.code == 0
+    assert (again.err + again.out).count("done already") == 3
+
+
+def test_a_failed_gate_labels_nothing(job: Path, tmp_path: Path, program: Program) -> None:
+    ended = program("run", job, "--set", "evaluate.gate=accuracy>=0.999", "--metrics", "metrics.json")
+    assert ended.code == 9
+    assert (tmp_path / "evaluation" / "metrics.json").exists()
+    assert not (tmp_path / "labelled").exists()
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["command"], metrics["status"], metrics["exit_code"]) == ("run", "gate_failed", 9)
+    assert list(metrics["steps"]) == ["train", "evaluate"]
+
+
+def test_a_flag_beats_the_variable_beats_the_file_beats_the_default(
+    job: Path, tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SENTIMENT_BATCH_SCORE_LIMIT_ROWS", "30")
+    monkeypatch.setenv("SENTIMENT_BATCH_SCORE_INPUT", "sample:valid")
+    assert program("run", job).code == 0
+    assert pq.read_table(tmp_path / "labelled").num_rows == 30
+    assert program("run", job, "--set", "score.limit-rows=20", "--set", "score.output=twenty").code == 0
+    assert pq.read_table(tmp_path / "twenty").num_rows == 20
+    inputs = json.loads((tmp_path / "twenty" / "_metrics.json").read_text())["input"]["files"]
+    assert inputs[0]["path"].endswith("valid.tsv")
+    assert program("run", job, "--set", "score.overwrite=true", "--set", "score.limit-rows=10").code == 0
+    assert pq.read_table(tmp_path / "labelled").num_rows == 10
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("[score]", "[scores]"), "[scores] is not a table of a job"),
+        (("keep_columns", "keep_column"), "has no key 'keep_column'; did you mean keep_columns?"),
+        (("limit_rows = 40", 'limit_rows = "many"'), "'many' is not a whole number"),
+        (("epochs = 1", "epochs ="), "is not valid TOML"),
+    ],
+)
+def test_a_mistake_in_the_file_costs_no_training(
+    change: tuple[str, str], said: str, job: Path, tmp_path: Path, program: Program
+) -> None:
+    job.write_text(job.read_text().replace(*change))
+    ended = program("run", job)
+    assert ended.code == 2
+    assert said in ended.err
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [("score", "write it as TABLE.KEY=VALUE"), ("x.y=1", "no such table"), ("score.x=1", "no such option")],
+)
+def test_a_setting_that_sets_nothing(setting: str, said: str, job: Path, program: Program) -> None:
+    ended = program("run", job, "--set", setting)
+    assert ended.code == 2
+    assert said in ended.err
+
+
+def test_no_such_file(program: Program) -> None:
+    ended = program("run", "none.toml")
+    assert ended.code == 2
+    assert "no such file: none.toml" in ended.err
+
+
+def test_the_example_job_works_on_the_sample(
+    tmp_path: Path, tiny_model: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = program("run", ROOT / "jobs" / "nightly.toml")
+    assert ended.code == 0, ended.err
+    assert pq.read_table(tmp_path / "out" / "labelled").num_rows == 500
+    assert "gate      macro_f1>=0.70: holds" in ended.out
