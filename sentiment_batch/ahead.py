@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 _POLL_SECONDS = 0.1
 
 
-def ahead(items: Iterable[Item], depth: int = 2) -> Generator[Item, None, None]:
+def ahead(items: Iterable[Item], depth: int = 1) -> Generator[Item, None, None]:
     """The items in their order, up to `depth` of them made before they are asked for.
 
     The iterable is consumed in one background thread. An exception there is raised here, at the place in the order

@@ -67,6 +67,16 @@ def cli() -> None:
     """
 
 
+# What must be in the environment before PyTorch is loaded; whoever sets it otherwise is left alone.
+_BEFORE_TORCH = {
+    # Threads that wait for each other spin by default: with one other busy process on two cores, that made a training
+    # step 2.5 to 7 times slower.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # oneDNN keeps compiled code for the last 1,024 shapes of batch, 180 MB of it. Batches come sorted by length, so a
+    # shape that is used again is used again soon.
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
+}
+
 _SHORT_HELP = {
     "train": "Fine-tune a model once.",
     "score": "Label dumps, into labelled Parquet and metrics.",
@@ -200,9 +210,8 @@ def _as_arguments(parameter: click.Parameter, value: str) -> list[str]:
 
 def main() -> None:
     """The console script: runs a command and exits with the code that says how it went (errors.py)."""
-    # Threads that wait for each other spin by default. With one other busy process on two cores that made a training
-    # step 2.5 to 7 times slower; it must be set before PyTorch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for name, value in _BEFORE_TORCH.items():
+        os.environ.setdefault(name, value)
     try:
         cli.main(prog_name=PROGRAM, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

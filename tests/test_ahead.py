@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -183,22 +183,19 @@ def test_the_close_waits_for_an_item_that_is_being_made() -> None:
     assert done == ["made"]
 
 
-def test_a_source_that_waits_does_not_lose_the_consumer() -> None:
-    """Longer than the wait of the queue, in both directions."""
+def slowly(items: Iterable[int]) -> Iterator[int]:
+    """With more time between two of them than the queue waits for."""
+    for item in items:
+        time.sleep(0.15)
+        yield item
 
-    def slow() -> Generator[int, None, None]:
-        for number in range(2):
-            time.sleep(0.15)
-            yield number
 
-    def consume() -> list[int]:
-        seen = []
-        for number in ahead(slow(), 1):
-            time.sleep(0.15)
-            seen.append(number)
-        return seen
+def test_a_slow_source_does_not_lose_the_consumer() -> None:
+    assert in_time(lambda: list(ahead(slowly(range(2)), 1))) == [0, 1]
 
-    assert in_time(consume) == [0, 1]
+
+def test_a_slow_consumer_does_not_lose_the_source() -> None:
+    assert in_time(lambda: list(slowly(ahead(range(4), 1)))) == [0, 1, 2, 3]
 
 
 def test_one_behind_the_other_in_order_and_closed_together() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sentiment_batch import stop
 from sentiment_batch.errors import EnvironmentFailure, Stopped
+from sentiment_batch.model.batches import plan_batches
 from sentiment_batch.model.classifier import Classifier
 from sentiment_batch.model.tokens import TokenIds
 
@@ -69,6 +70,8 @@ def test_logits_are_those_of_each_text_alone_in_the_order_of_the_texts(texts: li
     assert model.effort.oom_retries == 0
     assert model.effort.tokens == sum(map(len, texts))
     assert model.effort.padded_tokens == sum(rows * width for rows, width in engine.shapes)
+    lengths = np.array([len(ids) for ids in texts], np.int32)
+    assert engine.shapes == [(len(rows), lengths[rows].max()) for rows in plan_batches(lengths, budget)]
 
 
 @settings(max_examples=100, deadline=None)

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -125,6 +126,7 @@ def test_the_same_folder_by_another_path_is_the_same_output(out: Path, monkeypat
     for path in ("out", "out/", "./x/../out"):
         with pytest.raises(Busy):
             claim(path, JOB, MARKER)
+    assert [entry.name for entry in out.parent.iterdir()] == [".out.wip"]
     work.release()
     assert begin(Path("out/")).resumed
 
@@ -314,6 +316,34 @@ def test_a_run_that_ends_lets_the_next_one_in(out: Path) -> None:
     begin(out)
 
 
+def test_the_holder_is_named_without_the_rest_of_an_earlier_one(out: Path) -> None:
+    wip = out.with_name(".out.wip")
+    wip.mkdir()
+    (wip / ".lock").write_text("process 99999999 on " + "x" * 100)
+    begin(out)
+    with pytest.raises(Busy, match=rf"\(process {os.getpid()} on {re.escape(socket.gethostname())}\)"):
+        claim(str(out), JOB, MARKER)
+
+
+@pytest.mark.parametrize("before", ["nothing", "another job"])
+def test_nobody_gets_in_while_a_run_publishes(out: Path, monkeypatch: pytest.MonkeyPatch, before: str) -> None:
+    if before == "another job":
+        publish(out, OTHER)
+    work = begin(out, overwrite=True)
+    complete(work)
+    rename, answers = os.rename, []
+
+    def watched(source: Path, target: Path) -> None:
+        with pytest.raises(Busy):
+            claim(str(out), JOB, MARKER, overwrite=True)
+        answers.append("busy")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", watched)
+    work.publish()
+    assert len(answers) == (1 if before == "nothing" else 2)
+
+
 def test_a_run_that_comes_for_the_lock_while_another_publishes_is_done(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -402,6 +432,17 @@ def test_a_crash_in_publish_is_mended_by_the_next_claim(tmp_path: Path, before: 
             break
     assert not crashed
     assert step > 3
+
+
+def test_the_rest_of_an_output_that_was_replaced_before_a_crash_is_in_nobodys_way(out: Path) -> None:
+    publish(out, OTHER)
+    old = out.with_name(".out.old")
+    old.mkdir()
+    (old / "part-00000.parquet").write_text("half removed")
+    work = begin(out, overwrite=True)
+    complete(work)
+    work.publish()
+    assert [entry.name for entry in out.parent.iterdir()] == ["out"]
 
 
 def test_a_crash_between_the_marker_and_the_rename_is_finished_by_the_next_claim(out: Path) -> None:

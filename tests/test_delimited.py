@@ -219,13 +219,13 @@ def test_what_is_no_csv_does_not_depend_on_shards_and_chunks(
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_rows_on_the_edges_of_the_blocks_of_a_large_file(folder: Path, suffix: str) -> None:
-    """2.5 MiB are three blocks; a CRLF inside quotes on their edge is what arrow.csv loses a byte of (arrow#51368)."""
+    """1.5 MiB are two blocks; a CRLF inside quotes on their edge is what arrow.csv loses a byte of (arrow#51368)."""
     chance = random.Random(0)
     words = ["bagus", 'kata "kutip"', "a,b", "😀", "\r\n", "\r\n", "\n", "\r"]
-    rows = [(" ".join(chance.choices(words, k=60)), str(chance.random())) for _ in range(9_000)]
+    rows = [(" ".join(chance.choices(words, k=60)), str(chance.random())) for _ in range(5_500)]
     data = csv_bytes(rows)
-    assert len(data) > 2.5 * 2**20
-    result = read(folder / f"large.csv{suffix}", data, ("text", "label"), shard_rows=4_000, chunk_rows=1_500)
+    assert len(data) > 1.5 * 2**20
+    result = read(folder / f"large.csv{suffix}", data, ("text", "label"), shard_rows=2_500, chunk_rows=1_500)
     assert result.rows == rows
 
 
@@ -424,6 +424,12 @@ def test_utf16_is_refused_before_a_row_is_read(
         read(path, ("text\n" + "bagus sekali 😀\n" * 100).encode(encoding), columns)
     assert str(path) in str(caught.value)
     assert "iconv" in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_utf16_without_latin_letters_is_told_by_its_byte_order_mark(folder: Path, encoding: str) -> None:
+    with pytest.raises(InputError, match="UTF-16"):
+        read(folder / "wide.tsv", ("評語\n" + "非常好吃，還會再來\n" * 100).encode(encoding))  # noqa: RUF001
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import tracemalloc
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sentiment_batch.read import framing
@@ -165,6 +165,8 @@ def test_memory_does_not_grow_with_a_line_that_never_ends(monkeypatch: pytest.Mo
 
 
 @settings(quick, max_examples=400)
+@example(b'x,"a\nq","b\nz"z\nc"\nend')  # the second quote is not closed by the fourth line: the third is in the way
+@example(b'x,"a\nq","b\nr","c\nd"\nend')
 @given(any_bytes.filter(lambda data: not data.startswith(BOM)))  # what a BOM means is test_delimited's
 def test_csv_records_are_those_of_the_grammar_for_every_block_size(data: bytes) -> None:
     expected = naive_csv(data)
@@ -246,14 +248,16 @@ def test_a_quoted_field_ends_at_its_limit_and_the_lines_are_read_again(monkeypat
     assert [record.reason for record in records] == [UNTERMINATED_QUOTE, *[""] * 12]
 
 
-def test_a_line_that_is_too_long_is_never_part_of_a_quoted_field(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("long", [b'much "too" long', b'"much too long', b'much too",long', b'much,"too long'])
+def test_a_line_that_is_too_long_is_never_part_of_a_quoted_field(monkeypatch: pytest.MonkeyPatch, long: bytes) -> None:
     monkeypatch.setattr(framing, "MAX_ROW_BYTES", 8)
-    long = b'much "too" long'
-    data = b'b,"open\n' + long + b'\nc",1\na,2\n' + long
+    rows = [b'b,"open', long, b'c",1', b"a,2", long, b'e"', b'"f"']
+    data = b"\n".join(rows)
+    expected = [UNTERMINATED_QUOTE, LINE_TOO_LONG, "", "", LINE_TOO_LONG, "", ""]
     for size in BLOCK_SIZES:
         records = records_of(data, size)
-        assert [record.reason for record in records] == [UNTERMINATED_QUOTE, LINE_TOO_LONG, "", "", LINE_TOO_LONG]
-        assert [record.offset for record in records] == [0, 8, 24, 29, 33], size
+        assert [record.reason for record in records] == expected, size
+        assert [data[record.offset :][: record.length] for record in records] == rows
 
 
 def test_the_time_for_lines_that_all_leave_a_quote_open_grows_with_their_number() -> None:

@@ -248,7 +248,7 @@ def test_blocks_are_a_slice_of_the_unpacked_bytes(tmp_path: Path, suffix: str, s
 
 @suffixes
 def test_blocks_are_of_one_mib_at_most(tmp_path: Path, suffix: str) -> None:
-    data = DATA * 80
+    data = DATA * 40
     file = one(put(tmp_path / f"a.tsv{suffix}", COMPRESS[suffix](data)))
     blocks = list(byte_blocks(file, 1, len(data) - 1))
     assert b"".join(blocks) == data[1:-1]

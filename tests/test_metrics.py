@@ -147,7 +147,7 @@ def test_performance_of_a_run_that_found_all_done() -> None:
 
 
 def test_headline_is_flat_and_names_figures_as_indonlu_does() -> None:
-    evaluation = evaluation_section([[3, 1], [1, 2]], ("positif", "negatif"))
+    evaluation = evaluation_section([[3, 1], [0, 2]], ("positif", "negatif"))
     sections = {
         "rows": rows_section(COUNTS),
         "predictions": predictions_section(COUNTS),
