@@ -8,15 +8,16 @@ from sentiment_batch.config import LogOptions, RunOptions, option_fields, read_j
 from sentiment_batch.errors import GateFailed, UsageError
 from sentiment_batch.evaluate import evaluate
 from sentiment_batch.measure.metrics import Clock, Metrics, document
+from sentiment_batch.parameters import parse_options
 from sentiment_batch.score import score
+from sentiment_batch.train import train
 
-STEPS = ("train", "evaluate", "score")
-ParseOptions = Callable[[str, dict[str, Any], dict[str, str]], Any]
+STEPS: dict[str, Callable[[Any], Metrics]] = {"train": train, "evaluate": evaluate, "score": score}
 
 log = logging.getLogger(__name__)
 
 
-def run(options: RunOptions, parse_options: ParseOptions) -> Metrics:
+def run(options: RunOptions) -> Metrics:
     """Do the steps that the file has tables for, in their order; the first that fails ends the job.
 
     All options are read before the first step, so that a typing error in the last table does not cost the night.
@@ -40,7 +41,7 @@ def run(options: RunOptions, parse_options: ParseOptions) -> Metrics:
     for step in steps:
         log.info("%s: %s", step, parsed[step].output)
         try:
-            results[step] = _step(step, parsed[step])
+            results[step] = STEPS[step](parsed[step])
         except GateFailed as error:
             results[step] = error.metrics
             raise GateFailed(str(error), _metrics(clock, results)) from None
@@ -54,14 +55,6 @@ def _metrics(clock: Clock, results: dict[str, Metrics]) -> Metrics:
     resumed = any(each["run"]["resumed"] for each in results.values())
     metrics = document("run", clock, resumed, steps=results, headline=figures)
     return {**metrics, "status": last["status"], "exit_code": last["exit_code"]}
-
-
-def _step(step: str, options: Any) -> Metrics:
-    if step == "train":
-        from sentiment_batch.train import train  # torch and transformers only where a table asks for them
-
-        return train(options)
-    return evaluate(options) if step == "evaluate" else score(options)
 
 
 def _settings(options: RunOptions) -> dict[str, dict[str, str]]:

@@ -55,6 +55,14 @@ def publish(output: Path, identity: dict[str, Any] = JOB) -> dict[str, Any]:
     return marker
 
 
+def leave(output: Path, identity: dict[str, Any] = JOB) -> Path:
+    """A run that stops behind its first part; the folder that it leaves."""
+    work = begin(output, identity)
+    (work.folder / "part-00000.parquet").write_text(work.job_id)
+    work.release()
+    return work.folder
+
+
 def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -70,7 +78,7 @@ def out(tmp_path: Path) -> Path:
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
-    max_leaves=10,
+    max_leaves=6,
 )
 
 
@@ -82,7 +90,7 @@ def shuffled(value: Any, chance: random.Random) -> Any:
     return [shuffled(each, chance) for each in value] if isinstance(value, list) else value
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.dictionaries(st.text(max_size=5), json_values, max_size=5), st.randoms(use_true_random=False))
 def test_job_id_does_not_depend_on_the_order_of_keys(identity: dict[str, Any], chance: random.Random) -> None:
     assert job_id(shuffled(identity, chance)) == job_id(identity)
@@ -127,8 +135,9 @@ def test_the_same_folder_by_another_path_is_the_same_output(out: Path, monkeypat
         with pytest.raises(Busy):
             claim(path, JOB, MARKER)
     assert [entry.name for entry in out.parent.iterdir()] == [".out.wip"]
+    complete(work)
     work.release()
-    assert begin(Path("out/")).resumed
+    assert claim("out/", JOB, MARKER) == read_json(out / MARKER)
 
 
 def test_folders_on_the_way_are_made(tmp_path: Path) -> None:
@@ -151,6 +160,54 @@ def test_a_job_goes_on_with_its_parts_but_an_empty_scratch(out: Path) -> None:
     assert again.resumed is True
     assert (again.folder / "part-00000.parquet").read_text() == "sealed"
     assert list(again.scratch.iterdir()) == []
+
+
+def test_a_run_that_stops_before_there_is_something_to_go_on_with_leaves_nothing(out: Path) -> None:
+    work = begin(out)
+    (work.scratch / "part-00000.parquet.17").write_text("half")
+    work.release()
+    assert list(out.parent.iterdir()) == []
+    assert begin(out, OTHER).resumed is False
+
+
+def test_a_killed_run_that_had_nothing_to_go_on_with_is_in_no_other_jobs_way(out: Path) -> None:
+    work = begin(out, OTHER)
+    os.close(work.lock)  # as the kernel does
+    again = begin(out)
+    assert again.resumed is False
+    complete(again)
+    again.release()
+    assert claim(str(out), JOB, MARKER) == read_json(out / MARKER)
+
+
+def test_a_checkpoint_is_something_to_go_on_with(out: Path) -> None:
+    work = begin(out)
+    (work.folder / ".checkpoint").mkdir()
+    write_json(work.folder / ".checkpoint" / "state.json", {"epoch": 1})
+    work.release()
+    with pytest.raises(OutputConflict, match="unfinished work of another job"):
+        claim(str(out), OTHER, MARKER)
+    assert begin(out).resumed is True
+    assert read_json(work.folder / ".checkpoint" / "state.json") == {"epoch": 1}
+
+
+def test_the_lock_goes_last(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever finds no lock makes a new one, and what is removed after that is theirs."""
+    work = begin(out)
+    (work.scratch / "part-00000.parquet.17").write_text("half")
+    unguarded: list[set[str]] = []
+
+    def watched(call: Callable[..., None], *args: Any, **options: Any) -> None:
+        call(*args, **options)
+        left = set(os.listdir(work.folder)) if work.folder.exists() else set()
+        if left and ".lock" not in left:
+            unguarded.append(left)
+
+    for name in ("unlink", "rmdir"):
+        monkeypatch.setattr(os, name, partial(watched, getattr(os, name)))
+    work.release()
+    assert unguarded == []
+    assert not work.folder.exists()
 
 
 # Whose output it is
@@ -220,18 +277,16 @@ def test_the_output_of_another_job_is_refused_with_what_differs(out: Path) -> No
 
 
 def test_unfinished_work_of_another_job_is_refused_with_what_differs(out: Path) -> None:
-    work = begin(out, {**JOB, "inputs": [JOB["inputs"][0], {"name": "c.tsv", "bytes": 20}]})
-    (work.folder / "part-00000.parquet").write_text("theirs")
-    work.release()
-    before = content(work.folder)
+    work = leave(out, {**JOB, "inputs": [JOB["inputs"][0], {"name": "c.tsv", "bytes": 20}]})
+    before = content(work)
     with pytest.raises(OutputConflict) as refused:
         claim(str(out), JOB, MARKER)
     assert "unfinished work of another job: inputs[1].name c.tsv there, b.tsv here; " in str(refused.value)
-    assert {**content(work.folder), ".lock": b""} == {**before, ".lock": b""}
+    assert {**content(work), ".lock": b""} == {**before, ".lock": b""}
 
 
 def test_a_refusal_lets_go_of_the_lock(out: Path) -> None:
-    begin(out, OTHER).release()
+    leave(out, OTHER)
     with pytest.raises(OutputConflict):
         claim(str(out), JOB, MARKER)
     assert begin(out, OTHER).resumed
@@ -266,6 +321,7 @@ def test_overwrite_replaces_unfinished_work_of_another_job(out: Path) -> None:
     ours = begin(out, overwrite=True)
     assert ours.resumed is False
     assert sorted(content(ours.folder)) == [".claim.json", ".lock"]
+    (ours.folder / "part-00000.parquet").write_text("ours")
     ours.release()
     assert begin(out).resumed  # the claim is ours now
 

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_batch.cli import cli, parse_options
+from sentiment_batch.cli import cli
 from sentiment_batch.config import COMMANDS, LabelOptions, ScoreOptions, option_fields, read_job
 from sentiment_batch.errors import UsageError
+from sentiment_batch.parameters import parse_options
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from sentiment_batch.model.fit import Fit, Recipe, training_batches, weighted_cross_entropy
+from sentiment_batch.model.fit import Fit, training_batches, weighted_cross_entropy
+from sentiment_batch.model.recipe import RECIPES, Recipe
 from sentiment_batch.model.tokens import TokenIds
-from sentiment_batch.train import RECIPES
 
 ROWS = 40
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from sentiment_batch import errors
-from sentiment_batch.cli import cli, parse_options
+from sentiment_batch.cli import cli
 from sentiment_batch.config import COMMANDS, option_fields, read_job
+from sentiment_batch.parameters import parse_options
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sentiment_batch.errors import InputError
 from sentiment_batch.read import split
-from sentiment_batch.read.split import Split, describe, label_names, read_split
+from sentiment_batch.read.split import Split, Splits, describe, label_names, label_order, read_split, read_splits
 
 BLANKS = ("", " ", "\u3000\u00a0", "\r")
 
@@ -193,3 +193,64 @@ def test_the_sample_splits_read_whole() -> None:
     found = read("sample:train")
     assert (len(found.texts), found.blank) == (3000, 0)
     assert sorted(set(found.labels)) == ["negative", "neutral", "positive"]
+
+
+def both(folder: Path, train: list[tuple[str, str]], valid: list[tuple[str, str]]) -> Splits:
+    """The splits of two files without headers."""
+    paths = []
+    for name, rows in (("train", train), ("valid", valid)):
+        data = "".join(f"{text}\t{label}\n" for text, label in rows)
+        paths.append(put(folder / f"{name}.tsv", data.encode()))
+    return read_splits((paths[0],), paths[1], "auto", ("text", "label"), "text", "label")
+
+
+def test_the_splits_have_the_labels_of_the_training_data(tmp_path: Path) -> None:
+    found = both(tmp_path, [("c", "neutral"), ("a", "positive"), ("b", "negative")], [("d", "positive")])
+    assert found.train == Split(["c", "a", "b"], ["neutral", "positive", "negative"], 0)
+    assert found.valid == Split(["d"], ["positive"], 0)
+    assert found.labels == ("positive", "neutral", "negative")
+
+
+@pytest.mark.parametrize(
+    ("labels", "order"),
+    [
+        (["neutral", "negative", "positive", "neutral"], ("positive", "neutral", "negative")),
+        (["negative", "positive"], ("positive", "negative")),
+        (["neutral", "mixed", "positive"], ("mixed", "neutral", "positive")),
+        (["3", "10", "1"], ("1", "10", "3")),
+    ],
+)
+def test_the_order_of_the_labels(labels: list[str], order: tuple[str, ...]) -> None:
+    assert label_order(labels) == order
+
+
+def test_the_report_counts_what_makes_a_split_doubtful(tmp_path: Path) -> None:
+    train = [("c", "x"), ("a", "y"), ("", "x"), ("c", "x"), ("b", "y"), ("a", "x"), ("c", "x")]
+    valid = [("d", "y"), ("c", "y"), (" ", "y"), ("c", "y"), ("a", "y")]
+    assert both(tmp_path, train, valid).report() == {
+        "train_rows": 6,
+        "valid_rows": 4,
+        "train_blank": 1,
+        "valid_blank": 1,
+        "train_duplicates": 3,  # c twice more, a once more
+        "train_contradictions": 1,  # a is x and y
+        "shared_texts": 2,  # a and c
+        "train_labels": {"x": 4, "y": 2},
+        "valid_labels": {"x": 0, "y": 4},
+    }
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "file", "message"),
+    [
+        ([("b", "x"), ("a", "x")], [("c", "x")], "train", "'x'"),
+        ([("b", "x"), ("a", "y")], [("c", "z")], "valid", "'z' is not in the training data"),
+        ([(f"text {number}", str(number)) for number in range(101)], [("c", "7")], "train", "101 labels"),
+    ],
+)
+def test_labels_that_cannot_be_learnt_are_refused(
+    tmp_path: Path, train: list[tuple[str, str]], valid: list[tuple[str, str]], file: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        both(tmp_path, train, valid)
+    assert str(tmp_path / f"{file}.tsv") in str(caught.value)

@@ -12,7 +12,8 @@ from conftest import LABELS, Program, sample_rows, save_random_model
 from sentiment_batch.config import TrainOptions
 from sentiment_batch.errors import Stopped
 from sentiment_batch.model import checkpoint
-from sentiment_batch.train import label_order, resolve_recipe, train
+from sentiment_batch.read.split import label_order
+from sentiment_batch.train import recipe_of, train
 
 
 def write(path: Path, rows: list[tuple[str, str]]) -> Path:
@@ -265,11 +266,11 @@ def test_every_kind_of_encoder_trains_and_labels_like_transformers(
 
 
 def test_recipes_are_changed_by_options(data: tuple[Path, Path], tmp_path: Path) -> None:
-    chosen = resolve_recipe(
+    chosen = recipe_of(
         options(data, "base", tmp_path, recipe="indonlu", epochs=2, max_grad_norm=3.0, batch_size=5)
     )
     assert (chosen.optimizer, chosen.epochs, chosen.max_grad_norm, chosen.batch_size) == ("adam", 2, 3.0, 5)
-    scratch, default = (resolve_recipe(options(data, base, tmp_path, epochs=None)) for base in ("scratch", "base"))
+    scratch, default = (recipe_of(options(data, base, tmp_path, epochs=None)) for base in ("scratch", "base"))
     assert scratch.learning_rate > default.learning_rate
 
 

@@ -12,27 +12,11 @@ from torch.nn import functional
 from sentiment_batch import stop
 from sentiment_batch.model.batches import pad
 from sentiment_batch.model.classifier import Classifier
+from sentiment_batch.model.recipe import Recipe
 from sentiment_batch.model.tokens import TokenIds
 from sentiment_batch.model.torch_engine import engine_of
 
 _POOL_BATCHES = 50
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train; `RECIPES` in train.py names the known ones."""
-
-    optimizer: str  # adamw | adam
-    learning_rate: float
-    epochs: int
-    batch_size: int
-    max_grad_norm: float  # 0: no clipping
-    early_stop: int = 0  # epochs without a better one; 0: never
-    weight_decay: float = 0.0
-    warmup: float = 0.0  # share of all steps in which the learning rate rises; then it falls to 0
-    gamma: float | None = None  # instead of warm-up and decay: times this after every epoch (StepLR(1, gamma))
-    shuffle: bool = True
-    word_dropout: float = 0.0  # mean share of the tokens of a batch that the model sees as [MASK]
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def read_model_folder(path: str) -> ModelFolder:
         vocab_size=_number(config, "vocab_size", path),
         pad_token_id=config.get("pad_token_id") or 0,
         base_model=training.get("base_model"),
-        digest=_digest(folder, (CONFIG, TOKENIZER, *weights)),
+        digest=files_digest(path, (CONFIG, TOKENIZER, *weights)),
     )
 
 
@@ -131,9 +131,11 @@ def _labels(config: dict[str, Any], where: str) -> tuple[str, ...]:
     return labels
 
 
-def _digest(folder: Path, names: tuple[str, ...]) -> str:
+def files_digest(path: str, names: tuple[str, ...] | None = None) -> str:
+    """The SHA-256 over the names and contents of the files of a folder: those that are named, or all of them."""
+    folder = Path(path)
     digest = hashlib.sha256()
-    for name in names:
+    for name in names or sorted(each.name for each in folder.iterdir() if each.is_file()):
         with open(folder / name, "rb") as file:
             digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
     return digest.hexdigest()

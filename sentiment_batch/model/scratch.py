@@ -25,7 +25,6 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from sentiment_batch.errors import InputError
 from sentiment_batch.model.base import BaseModel
 
-SCRATCH = "scratch"
 _VOCABULARY = 8_000
 _ALPHABET = 4_000
 _SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

@@ -1,6 +1,8 @@
-"""Labelled files -> texts with their labels, in memory: a split to learn from or to choose by."""
+"""Labelled files -> texts with their labels, in memory: splits to learn from and to choose by."""
 
+from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,6 +13,8 @@ from sentiment_batch.read.parquet import as_strings
 from sentiment_batch.read.plan import open_inputs, plan, read_chunks
 
 _CHUNK_ROWS = 32_768
+MAX_LABELS = 100
+POLARITY = ("positive", "neutral", "negative")  # IndoNLU's order; other labels are sorted
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,67 @@ class Split:
     texts: list[str]
     labels: list[str]
     blank: int  # rows that were left out because their text is blank or null
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What to learn from, what to choose the best epoch by, and the labels that the first of them has."""
+
+    train: Split
+    valid: Split
+    labels: tuple[str, ...]
+
+    def report(self) -> dict[str, Any]:
+        """What to know of the splits before hours are spent on them."""
+        train, valid = self.train, self.valid
+        seen: dict[str, set[str]] = {}
+        for text, label in zip(train.texts, train.labels, strict=True):
+            seen.setdefault(text, set()).add(label)
+        return {
+            "train_rows": len(train.texts),
+            "valid_rows": len(valid.texts),
+            "train_blank": train.blank,
+            "valid_blank": valid.blank,
+            "train_duplicates": len(train.texts) - len(seen),
+            "train_contradictions": sum(len(labels) > 1 for labels in seen.values()),
+            "shared_texts": len(set(valid.texts) & set(seen)),
+            "train_labels": {label: Counter(train.labels)[label] for label in self.labels},
+            "valid_labels": {label: Counter(valid.labels)[label] for label in self.labels},
+        }
+
+
+def label_order(labels: list[str]) -> tuple[str, ...]:
+    """The labels in the order of the logits: positive, neutral, negative where they are no others, else sorted."""
+    found = set(labels)
+    if found <= set(POLARITY):
+        return tuple(label for label in POLARITY if label in found)
+    return tuple(sorted(found))
+
+
+def read_splits(
+    train: tuple[str, ...],
+    valid: str,
+    format: str,
+    columns: tuple[str, ...],
+    text_column: str,
+    label_column: str,
+    limit_rows: int | None = None,
+) -> Splits:
+    """Raises `InputError` for rows that cannot be read and for labels that cannot be learnt."""
+    how = (format, columns, text_column, label_column, limit_rows)
+    learnt, chosen_by = read_split(train, *how), read_split((valid,), *how)
+    labels = label_order(learnt.labels)
+    where = ", ".join(train)
+    if len(labels) < 2:
+        raise InputError(f"{where}: every row has the label {labels[0]!r}; there is nothing to learn")
+    if len(labels) > MAX_LABELS:
+        raise InputError(
+            f"{where}: {len(labels)} labels in the column {label_column!r}, at most {MAX_LABELS} can be learnt"
+        )
+    unknown = sorted(set(chosen_by.labels) - set(labels))
+    if unknown:
+        raise InputError(f"{valid}: the label {unknown[0]!r} is not in the training data; it has {list(labels)}")
+    return Splits(learnt, chosen_by, labels)
 
 
 def read_split(
