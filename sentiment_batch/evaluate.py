@@ -24,6 +24,7 @@ from sentiment_batch.measure.metrics import (
     rows_section,
 )
 from sentiment_batch.measure.progress import Progress
+from sentiment_batch.measure.summary import figure
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks
 from sentiment_batch.read.split import describe, label_names
 from sentiment_batch.write.commit import Identity, Work, claim
@@ -148,7 +149,7 @@ def _gated(evaluation: Metrics, gates: list[Gate]) -> Metrics:
 
 
 def _raise_for_gates(metrics: Metrics) -> None:
-    failed = [f"{gate['condition']} (it is {gate['value']:.4f})" for gate in metrics["gates"] if not gate["holds"]]
+    failed = [f"{gate['condition']} (it is {figure(gate['value'])})" for gate in metrics["gates"] if not gate["holds"]]
     if failed:
         raise GateFailed(f"the model is not good enough: {', '.join(failed)}; nothing else was wrong", metrics)
 

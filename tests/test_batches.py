@@ -52,6 +52,7 @@ def test_a_batch_is_full_or_ends_where_the_length_changes_when_half_full(lengths
 def test_batches_by_hand() -> None:
     assert planned([3, 9, 3, 4, 9, 1], 18) == [[1, 4], [3, 0, 2, 5]]
     assert planned([4, 4, 4, 5, 5, 4], 20) == [[3, 4], [0, 1, 2, 5]]  # half full of 5s: cut there
+    assert planned([5, 5, 4, 3, 3, 3], 20) == [[0, 1], [2, 3, 4, 5]]  # at the first change behind the half
     assert planned([4, 4, 4, 5, 4], 20) == [[3, 0, 1, 2], [4]]  # less than half full: padded
     assert planned([7], 1) == [[0]]
     assert planned([], 100) == []

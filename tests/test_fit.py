@@ -171,6 +171,15 @@ def test_training_learns() -> None:
     assert epochs[-1].train_loss < 0.5 * epochs[0].train_loss
 
 
+def test_class_weights_favour_a_label() -> None:
+    shares = []
+    for weights in ([1, 1, 1], [1, 1, 30]):
+        fit = fit_of(RECIPE, class_weights=np.array(weights, np.float32))
+        logits = list(fit.epochs())[-1].valid_logits
+        shares.append(torch.from_numpy(logits).softmax(dim=1)[:, 2].mean().item())
+    assert shares[1] > shares[0] + 0.1
+
+
 def test_weighted_cross_entropy_is_torchs_for_true_labels() -> None:
     logits = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
     true = torch.arange(30) % 4

@@ -1,4 +1,4 @@
-"""The rooms import one way (DESIGN: errors, config <- read, model, write, measure <- jobs <- cli), and imports are free."""
+"""The rooms import one way (errors, config <- read, model, write, measure <- jobs <- cli), and imports are free."""
 
 import ast
 import subprocess
@@ -65,7 +65,8 @@ def test_torch_and_transformers_stay_where_they_are_needed(path: Path) -> None:
     ],
 )
 def test_importing_does_not_load_torch(module: str) -> None:
-    code = f"import sys, sentiment_batch.{module}; sys.exit(bool({{'torch', 'transformers', 'sklearn'}} & set(sys.modules)))"
+    heavy = "{'torch', 'transformers', 'sklearn'}"
+    code = f"import sys, sentiment_batch.{module}; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

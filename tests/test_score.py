@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -364,3 +366,34 @@ def test_the_masked_smsa_test_split_can_be_scored(tiny_model: Path, tmp_path: Pa
 
     out, metrics = run(tmp_path, tiny_model, SMSA / "test_preprocess_masked_label.tsv", columns=("text", "label"))
     assert metrics["rows"]["scored"] == len(pd.read_parquet(out)) == 500
+
+
+def test_labels_that_nobody_knows_are_no_error(tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    (tmp_path / "a.tsv").write_text("text\tlabel\nenak\tbaik\n")
+    (tmp_path / "none.tsv").write_text("text\tlabel\n")
+    for name in ("a", "none"):
+        arguments = ("--model", tiny_model, "--output", tmp_path / f"out-{name}", "--label-column", "label")
+        ended = program("score", tmp_path / f"{name}.tsv", *arguments)
+        assert ended.code == 0, ended.err
+        assert "accuracy undefined" in ended.out
+
+
+def test_files_that_differ_in_what_may_be_null(tiny_model: Path, tmp_path: Path) -> None:
+    for number, nullable in enumerate((False, True)):
+        schema = pa.schema([pa.field("id", pa.int64(), nullable), pa.field("text", pa.string(), nullable)])
+        pq.write_table(pa.table([[number], ["enak"]], schema=schema), tmp_path / f"{number}.parquet")
+    out, _ = run(tmp_path, tiny_model, tmp_path / "0.parquet", tmp_path / "1.parquet")
+    assert published(out).column("id").to_pylist() == [0, 1]
+
+
+def test_what_is_done_needs_no_pytorch(parquet: Path, tiny_model: Path, tmp_path: Path) -> None:
+    run(tmp_path, tiny_model, parquet)
+    code = (
+        "import sys\n"
+        "from sentiment_batch.config import ScoreOptions\n"
+        "from sentiment_batch.score import score\n"
+        "score(ScoreOptions(input=(sys.argv[1],), model=sys.argv[2], output=sys.argv[3], progress='none'))\n"
+        "sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
+    )
+    arguments = [sys.executable, "-c", code, str(parquet), str(tiny_model), str(tmp_path / "out")]
+    assert subprocess.run(arguments, check=False).returncode == 0

@@ -88,7 +88,13 @@ def test_json_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.json"]
 
 
-@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf"), object(), "\ud800"])
+def test_file_names_that_are_not_utf8_come_back_as_they_were(tmp_path: Path) -> None:
+    name = os.fsdecode(b"dump-\xff.tsv")
+    write_json(tmp_path / "a.json", {name: name})
+    assert read_json(tmp_path / "a.json") == {name: name}
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf"), object()])
 @pytest.mark.parametrize("before", [None, {"rows": 1}])
 def test_json_that_cannot_be_written_leaves_everything_as_it_was(tmp_path: Path, wrong: object, before: object) -> None:
     path = tmp_path / "a.json"

@@ -143,17 +143,20 @@ def word_tokenizer(*, unknown: bool = True) -> Tokenizer:
         ("<s> $A </s>", [[0, 4, 5, 2], [0, 2], [0, 4, 4, 2]]),
         ("<s> <s> $A", [[0, 0, 4, 5], [0, 0], [0, 0, 4, 4]]),
         ("$A </s>", [[4, 5, 2], [2], [4, 4, 4, 2]]),
-        (None, [[4, 5], [], [4, 4, 4, 4]]),
     ],
 )
-def test_special_tokens_stay_around_what_is_cut(template: str | None, expected: list[list[int]]) -> None:
+def test_special_tokens_stay_around_what_is_cut(template: str, expected: list[list[int]]) -> None:
     tokenizer = word_tokenizer()
-    if template:
-        special = [("<s>", 0), ("</s>", 2)]
-        tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=special)
+    special = [("<s>", 0), ("</s>", 2)]
+    tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=special)
     tokens = tokenise(tokenizer, ["enak bagus", "", "enak enak enak enak sekali"], 4)
     assert as_lists(tokens) == expected
     assert tokens.truncated.tolist() == [False, False, True]
+
+
+def test_a_tokenizer_without_special_tokens_is_not_an_encoders() -> None:
+    with pytest.raises(ModelRefused, match="no special tokens"):
+        tokenise(word_tokenizer(), ["enak"], 4)
 
 
 def test_special_tokens_are_found_for_a_vocabulary_without_the_letter_a() -> None:
@@ -169,11 +172,12 @@ def test_special_tokens_are_found_for_a_vocabulary_without_the_letter_a() -> Non
 
 def test_cutting_and_padding_of_the_folder_are_off(tmp_path: Path) -> None:
     tokenizer = word_tokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     tokenizer.enable_truncation(2)
     tokenizer.enable_padding(length=9)
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     loaded = load_tokenizer(str(tmp_path), 7)
-    assert as_lists(tokenise(loaded, ["enak bagus sekali", "enak"], 64)) == [[4, 5, 6], [4]]
+    assert as_lists(tokenise(loaded, ["enak bagus sekali", "enak"], 64)) == [[0, 4, 5, 6], [0, 4]]
 
 
 def test_ids_that_the_model_does_not_know_are_refused(tmp_path: Path) -> None:

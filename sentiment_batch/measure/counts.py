@@ -54,7 +54,8 @@ def add(left: Any, right: Any) -> Any:
 
 
 def _tally(column: pa.Array) -> dict[str, int]:
-    return {str(entry["values"]): entry["counts"] for entry in pc.value_counts(column).to_pylist()}
+    entries = pc.value_counts(column.drop_null()).to_pylist()
+    return {str(entry["values"]): entry["counts"] for entry in entries}
 
 
 def _positions(column: pa.Array, labels: tuple[str, ...]) -> np.ndarray:

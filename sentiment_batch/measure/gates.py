@@ -1,5 +1,6 @@
 """Conditions on the figures of an evaluation, such as `macro_f1>=0.85`, and whether they hold."""
 
+import math
 import operator
 import re
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ def parse_gate(condition: str, labels: tuple[str, ...]) -> Gate:
         raise UsageError(f"--gate {condition!r}: the model has no label {label!r}; it has {', '.join(labels)}")
     try:
         bound = float(match["bound"])
+        if math.isnan(bound):
+            raise ValueError
     except ValueError:
         raise UsageError(f"{form}; {match['bound']!r} is not a number") from None
     return Gate(condition, figure, label, match["comparison"], bound)

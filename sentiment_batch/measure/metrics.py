@@ -43,7 +43,7 @@ def document(command: str, clock: Clock, resumed: bool = False, **sections: Any)
 
 def failure(command: str, clock: Clock, exit_code: int, message: str) -> Metrics:
     """A metrics JSON of a run that did not succeed: enough for a scheduler to decide."""
-    status = {9: "gate_failed", 130: "stopped", 143: "stopped"}.get(exit_code, "failed")
+    status = "gate_failed" if exit_code == 9 else "stopped" if exit_code == 10 or exit_code > 128 else "failed"
     head = {"schema_version": SCHEMA_VERSION, "command": command, "status": status, "exit_code": exit_code}
     return {**head, "error": message, "run": clock.section()}
 
@@ -87,14 +87,13 @@ def evaluation_section(matrix: list[list[int]], labels: tuple[str, ...]) -> Metr
     of the macro average (macro F1 is the mean of the classes' F1, not the F1 of the means).
     """
     import numpy as np
-    from sklearn.metrics import precision_recall_fscore_support
 
     cells = np.asarray(matrix, np.int64)
     total = int(cells.sum())
-    true, predicted = np.indices(cells.shape).reshape(2, -1)
-    precision, recall, f1, support = precision_recall_fscore_support(
-        true, predicted, labels=range(len(labels)), sample_weight=cells.ravel(), zero_division=0.0
-    )
+    right, guessed, support = np.diag(cells), cells.sum(axis=0), cells.sum(axis=1)
+    precision = right / np.maximum(guessed, 1)
+    recall = right / np.maximum(support, 1)
+    f1 = 2 * right / np.maximum(guessed + support, 1)
     per_class = {
         label: {
             "precision": float(precision[number]),

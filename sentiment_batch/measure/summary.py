@@ -19,12 +19,19 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
         lines.append(("labels", ", ".join(f"{label} {share or 0:.1%}" for label, share in shares)))
     if "evaluation" in metrics:
         evaluation = metrics["evaluation"]
-        figures = [f"{name.replace('_', ' ')} {evaluation[name]:.4f}" for name in ("macro_f1", "accuracy")]
+        figures = [f"{name.replace('_', ' ')} {figure(evaluation[name])}" for name in ("macro_f1", "accuracy")]
         lines.append(("quality", ", ".join(figures)))
     for gate in metrics.get("gates", ()):
-        lines.append(("gate", f"{gate['condition']}: {'holds' if gate['holds'] else 'FAILS'} at {gate['value']:.4f}"))
+        lines.append(
+            ("gate", f"{gate['condition']}: {'holds' if gate['holds'] else 'FAILS'} at {figure(gate['value'])}")
+        )
     if "performance" in metrics and metrics["performance"]["rows_per_second"]:
         performance = metrics["performance"]
         memory = performance["peak_rss_bytes"] / 2**20
         lines.append(("speed", f"{performance['rows_per_second']:,.0f} rows/s, peak memory {memory:,.0f} MiB"))
     return "\n".join(f"{name:<10}{text}" for name, text in lines)
+
+
+def figure(value: float | None) -> str:
+    """A figure as people read it; there is none for no rows."""
+    return "undefined" if value is None else f"{value:.4f}"

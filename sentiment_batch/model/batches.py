@@ -20,8 +20,9 @@ def plan_batches(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]
         room = max(1, batch_tokens // int(ordered[first]))
         last = min(first + room, len(order))
         changes = np.flatnonzero(np.diff(ordered[first:last])) + 1
-        if last < len(order) and len(changes) and changes[-1] >= room / 2:
-            last = first + int(changes[-1])
+        enough = changes[changes >= room / 2]
+        if last < len(order) and len(enough):
+            last = first + int(enough[0])
         yield order[first:last]
         first = last
 

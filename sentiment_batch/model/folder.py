@@ -57,9 +57,9 @@ def read_model_folder(path: str) -> ModelFolder:
         path=path,
         model_type=model_type(config, path),
         labels=_labels(config, path),
-        max_length=min(limit, int(training.get("max_length", limit))),
+        max_length=min(limit, _number({"max_length": limit, **training}, "max_length", path)),
         vocab_size=_number(config, "vocab_size", path),
-        pad_token_id=config.get("pad_token_id") or 0,
+        pad_token_id=_pad_token_id(config, path),
         base_model=training.get("base_model"),
         digest=files_digest(path, (CONFIG, TOKENIZER, *weights)),
     )
@@ -73,10 +73,15 @@ def weight_files(folder: Path) -> tuple[str, ...]:
         pickled = sorted(file.name for file in folder.glob("*.bin"))
         instead = f" ({pickled[0]} is a pickle, which is not read)" if pickled else ""
         raise ModelRefused(f"{folder} has no {WEIGHTS}{instead}; save the model as safetensors")
-    names = sorted(set(read_config(folder / WEIGHTS_INDEX).get("weight_map", {}).values()))
+    weight_map = read_config(folder / WEIGHTS_INDEX).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise ModelRefused(f"{folder / WEIGHTS_INDEX} names no weight files")
+    names = sorted({str(name) for name in weight_map.values()})
     for name in names:
         if os.path.basename(name) != name or not (folder / name).is_file():
             raise ModelRefused(f"{folder / WEIGHTS_INDEX} names {name!r}, which is not a file of the folder")
+        if not name.endswith(".safetensors"):
+            raise ModelRefused(f"{folder / WEIGHTS_INDEX} names {name!r}, which is not safetensors")
     return (WEIGHTS_INDEX, *names)
 
 
@@ -95,7 +100,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def model_type(config: dict[str, Any], where: str) -> str:
     found = config.get("model_type")
-    if found not in MODEL_TYPES:
+    if not isinstance(found, str) or found not in MODEL_TYPES:
         raise ModelRefused(f"{where} is a model of type {found!r}; known: {', '.join(MODEL_TYPES)}")
     return str(found)
 
@@ -104,8 +109,17 @@ def position_limit(config: dict[str, Any], where: str) -> int:
     """The longest input in tokens. Never the tokenizer's `model_max_length`, which may be unset or 1e30."""
     positions = _number(config, "max_position_embeddings", where)
     if MODEL_TYPES[model_type(config, where)]:
-        positions -= int(config.get("pad_token_id") or 0) + 1
+        positions -= _pad_token_id(config, where) + 1
     return positions
+
+
+def _pad_token_id(config: dict[str, Any], where: str) -> int:
+    value = config.get("pad_token_id")
+    if value is None:
+        return MODEL_TYPES[model_type(config, where)]
+    if not isinstance(value, int) or not 0 <= value < _number(config, "vocab_size", where):
+        raise ModelRefused(f"{where}: {CONFIG} has pad_token_id = {value!r}, which is not in its vocabulary")
+    return value
 
 
 def _number(config: dict[str, Any], key: str, where: str) -> int:

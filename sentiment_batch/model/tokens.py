@@ -35,7 +35,7 @@ def load_tokenizer(folder: str, vocab_size: int) -> Tokenizer:
         raise ModelRefused(f"{folder}/{TOKENIZER} cannot be read: {error}") from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    largest = max(*tokenizer.get_vocab(with_added_tokens=True).values(), *tokenizer.encode("").ids, -1)
     if largest >= vocab_size:
         raise ModelRefused(
             f"{folder}: {TOKENIZER} makes ids up to {largest}, the model knows {vocab_size}: they are not of one model"
@@ -71,8 +71,14 @@ def tokenise(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> Tok
 
 def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     """The ids that the tokenizer puts before and after a single text."""
-    bare = tokenizer.encode("a", add_special_tokens=False).ids
-    full = tokenizer.encode("a").ids
+    bare, full = [], []
+    for text in ("a", *sorted(tokenizer.get_vocab())):
+        bare = tokenizer.encode(text, add_special_tokens=False).ids
+        full = tokenizer.encode(text).ids
+        if bare:
+            break
+    if len(full) == len(bare):
+        raise ModelRefused(f"{TOKENIZER} puts no special tokens around a text; it is not that of an encoder")
     for first in range(len(full) - len(bare) + 1):
         if full[first : first + len(bare)] == bare:
             return full[:first], full[first + len(bare) :]

@@ -27,6 +27,10 @@ class Chunk:
     batch: pa.RecordBatch
     rejects: list[Reject]
 
+    @property
+    def rows(self) -> int:
+        return int(self.batch.num_rows) + len(self.rejects)
+
 
 def reject(file: str, row: int, position: dict[str, int], reason: str, detail: str, sha256: str, data: bytes) -> Reject:
     """A row that no Parquet row can hold: where it is, why, and enough to find and mend it.

@@ -7,12 +7,11 @@ import pyarrow as pa
 
 from sentiment_batch.errors import InputError
 from sentiment_batch.read.chunk import Chunk, Reject, Shard, reject
-from sentiment_batch.read.framing import Record, lines, quoted_records, split_quoted
+from sentiment_batch.read.framing import Record, lines, quoted_records, split_quoted, without_bom
 from sentiment_batch.read.inputs import InputFile, byte_blocks
 
 FIELD_COUNT = "field_count"
 INVALID_UTF8 = "invalid_utf8"
-_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -94,11 +93,8 @@ def chunks(
 def _records(file: InputFile, start: int, stop: int | None) -> Iterator[Record]:
     records = lines(byte_blocks(file, start, stop), start)
     if file.format == "csv":
-        records = quoted_records(records)
-    for record in records:
-        if record.offset == 0 and record.data.startswith(_BOM):
-            record = record._replace(data=record.data.removeprefix(_BOM))
-        yield record
+        return quoted_records(records)
+    return records
 
 
 def _fields(record: Record, format: str) -> list[str] | str:
@@ -106,7 +102,7 @@ def _fields(record: Record, format: str) -> list[str] | str:
     if record.reason:
         return f"{record.length} bytes"
     try:
-        text = record.data.removesuffix(b"\r").decode()
+        text = without_bom(record).removesuffix(b"\r").decode()
     except UnicodeDecodeError as error:
         return f"byte {error.start} of the row: {error.reason}"
     return split_quoted(text) if format == "csv" else text.split("\t")

@@ -10,12 +10,12 @@ import hashlib
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from typing import NamedTuple
 
 MAX_ROW_BYTES = 16 * 2**20
 MAX_QUOTED_BYTES = 2**20
 _KEPT_BYTES = 256
+BOM = b"\xef\xbb\xbf"
 
 LINE_TOO_LONG = "line_too_long"
 UNTERMINATED_QUOTE = "unterminated_quote"
@@ -37,18 +37,20 @@ def lines(blocks: Iterable[bytes], offset: int = 0) -> Iterator[Record]:
     A line of more than `MAX_ROW_BYTES` is skipped as it streams by and comes out with a reason, so that memory holds
     one line and one block at most.
     """
-    source: Iterator[bytes] = iter(blocks)
+    source = iter(blocks)
     tail = b""
-    while (block := next(source, None)) is not None:
-        *whole, tail = (tail + block).split(b"\n")
-        for data in whole:
-            yield _line(offset, data)
-            offset += len(data) + 1
-        if len(tail) > MAX_ROW_BYTES:
-            record, rest = _skip_line(offset, tail, source)
-            yield record
-            offset += record.length + 1
-            source, tail = chain([rest], source), b""
+    for block in source:
+        while block:  # a second time for what follows a line that was skipped
+            *whole, tail = (tail + block).split(b"\n")
+            block = b""
+            for data in whole:
+                yield _line(offset, data)
+                offset += len(data) + 1
+            if len(tail) > MAX_ROW_BYTES:
+                record, block = _skip_line(offset, tail, source)
+                yield record
+                offset += record.length + 1
+                tail = b""
     if tail:
         yield _line(offset, tail)
 
@@ -74,29 +76,43 @@ def _skip_line(offset: int, head: bytes, blocks: Iterator[bytes]) -> tuple[Recor
 
 
 def quoted_records(rows: Iterable[Record]) -> Iterator[Record]:
-    """CSV records from lines: those of a quoted field that goes over line ends are joined again."""
+    """CSV records from lines: those of a quoted field that goes over line ends are joined again.
+
+    Each line is looked at twice at most, however many quotes are never closed: `open_ahead` remembers how many of the
+    lines ahead are known to leave a quoted field open.
+    """
     source = iter(rows)
-    again: deque[Record] = deque()
-
-    def following() -> Record | None:
-        return again.popleft() if again else next(source, None)
-
-    while (first := following()) is not None:
+    ahead: deque[Record] = deque()  # read, but not yet given out
+    open_ahead = 0
+    while first := ahead.popleft() if ahead else next(source, None):
+        taken = open_ahead = max(0, open_ahead - 1)
         if first.reason or b'"' not in first.data:
             yield first
             continue
-        taken, size = [first], first.length
-        state = _quote_state(first.data, inside=False)
-        while state is OPEN and size <= MAX_QUOTED_BYTES and (line := following()) is not None:
-            taken.append(line)
-            size += line.length + 1
-            state = MALFORMED if line.reason else _quote_state(line.data, inside=True)
+        state = _quote_state(without_bom(first), inside=False)
         if state is CLOSED:
-            data = b"\n".join(line.data for line in taken)
+            yield first
+            continue
+        last = ahead[taken - 1] if taken else first
+        while state is OPEN and last.offset + last.length - first.offset <= MAX_QUOTED_BYTES:
+            if taken == len(ahead):
+                if (line := next(source, None)) is None:
+                    break
+                ahead.append(line)
+            last = ahead[taken]
+            taken += 1
+            state = MALFORMED if last.reason else _quote_state(last.data, inside=True)
+            open_ahead = taken if state is OPEN else open_ahead
+        if state is CLOSED:
+            data = b"\n".join([first.data, *(ahead.popleft().data for _ in range(taken))])
+            open_ahead = 0
             yield Record(first.offset, len(data), data)
         else:
             yield first._replace(reason=UNTERMINATED_QUOTE)
-            again.extendleft(reversed(taken[1:]))
+
+
+def without_bom(record: Record) -> bytes:
+    return record.data if record.offset else record.data.removeprefix(BOM)
 
 
 OPEN, CLOSED, MALFORMED = "open", "closed", "malformed"
@@ -128,7 +144,7 @@ def _quote_state(line: bytes, inside: bool) -> str:
             position = comma + 1
 
 
-_QUOTED_FIELD = re.compile(r'"((?:[^"]|"")*)"(?:,|$)')
+_QUOTED_FIELD = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"(?:,|$)')
 
 
 def split_quoted(record: str) -> list[str]:

@@ -94,8 +94,8 @@ def byte_blocks(file: InputFile, start: int = 0, stop: int | None = None) -> Ite
         with pa.input_stream(file.path, compression=file.compression) as stream:
             if start and not file.compression:
                 position = stream.seek(start)
-            while position < start:
-                position += len(stream.read(min(_BLOCK_BYTES, start - position)))
+            while position < start and (skipped := stream.read(min(_BLOCK_BYTES, start - position))):
+                position += len(skipped)
             while stop is None or position < stop:
                 block = stream.read(_BLOCK_BYTES if stop is None else min(_BLOCK_BYTES, stop - position))
                 if not block:

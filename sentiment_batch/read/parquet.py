@@ -21,7 +21,7 @@ def open_parquet(file: InputFile) -> pq.ParquetFile:
         return pq.ParquetFile(
             file.path, pre_buffer=False, page_checksum_verification=True, arrow_extensions_enabled=False
         )
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file.path} is not a whole Parquet file: {error}; was its writer killed?") from error
 
 
@@ -73,26 +73,46 @@ def chunks(
 ) -> Iterator[Chunk]:
     """The shard's rows in order, at most `chunk_rows` at a time. A row whose text is not UTF-8 is in `rejects`.
 
+    Row groups are read one by one, each held to the rows that the footer gives it: a reader that goes over their ends
+    makes up what one lacks from the next. Small ones are joined again.
+
     Raises `InputError` for pages that are damaged and for rows that end before the footer says.
     """
+    held: list[Chunk] = []
+    for chunk in _group_chunks(file, shard, columns, text_column, chunk_rows):
+        if held and sum(each.rows for each in held) + chunk.rows > chunk_rows:
+            yield _joined(held)
+            held = []
+        held.append(chunk)
+    if held:
+        yield _joined(held)
+
+
+def _group_chunks(
+    file: InputFile, shard: Shard, columns: tuple[str, ...], text_column: str, chunk_rows: int
+) -> Iterator[Chunk]:
+    wanted = shard.start
     with open_parquet(file) as parquet:
-        groups = _groups(parquet.metadata, shard)
-        row = groups[0][1] if groups else shard.start
-        try:
-            numbers = [number for number, _ in groups]
-            for batch in parquet.iter_batches(chunk_rows, row_groups=numbers, columns=list(columns)):
-                first = max(row, shard.start)
-                wanted = batch.slice(first - row, max(0, min(row + batch.num_rows, shard.stop) - first))
-                row += batch.num_rows
-                if wanted.num_rows:
-                    yield _chunk(file, wanted.select(list(columns)), groups, first, text_column)
-                if row >= shard.stop:
-                    return
-        except (pa.ArrowException, OSError) as error:
-            where = f"{file.path}, rows {shard.start} to {shard.stop}, row group {_group_of(groups, row)[0]}"
-            raise InputError(f"{where}: {error}; the file is damaged; nothing was published") from error
-    if row < shard.stop:
-        raise InputError(f"{file.path} ends at row {row} where its footer says {shard.stop}; the file is damaged")
+        for number, first in _groups(parquet.metadata, shard):
+            row = first
+            wanted = min(shard.stop, first + parquet.metadata.row_group(number).num_rows)
+            where = f"{file.path}, rows {shard.start} to {shard.stop}, row group {number}"
+            try:
+                for batch in parquet.iter_batches(chunk_rows, row_groups=[number], columns=list(columns)):
+                    start = max(row, shard.start)
+                    stop = min(row + batch.num_rows, wanted)
+                    if start < stop:
+                        rows = batch.slice(start - row, stop - start).select(list(columns))
+                        yield _chunk(file, rows, (number, first), start, text_column)
+                    row += batch.num_rows
+                    if row >= wanted:
+                        break
+            except (pa.ArrowException, OSError) as error:
+                raise InputError(f"{where}: {error}; the file is damaged; nothing was published") from error
+            if row < wanted:
+                raise InputError(f"{where}: ends at row {row} where its footer says {wanted}; the file is damaged")
+    if wanted < shard.stop:
+        raise InputError(f"{file.path} ends at row {wanted} where the plan says {shard.stop}; the file is damaged")
 
 
 def _groups(metadata: pq.FileMetaData, shard: Shard) -> list[tuple[int, int]]:
@@ -106,13 +126,7 @@ def _groups(metadata: pq.FileMetaData, shard: Shard) -> list[tuple[int, int]]:
     return found
 
 
-def _group_of(groups: list[tuple[int, int]], row: int) -> tuple[int, int]:
-    return max(((number, first) for number, first in groups if first <= row), default=(0, 0))
-
-
-def _chunk(
-    file: InputFile, batch: pa.RecordBatch, groups: list[tuple[int, int]], first_row: int, text_column: str
-) -> Chunk:
+def _chunk(file: InputFile, batch: pa.RecordBatch, group: tuple[int, int], first_row: int, text_column: str) -> Chunk:
     try:
         batch.validate(full=True)
         return Chunk(batch, [])
@@ -125,11 +139,27 @@ def _chunk(
         fault = None if value is None else _utf8_fault(value)
         keep.append(fault is None)
         if value is not None and fault is not None:
-            group, group_row = _group_of(groups, row)
-            position = {"row_group": group, "row_in_group": row - group_row}
+            position = {"row_group": group[0], "row_in_group": row - group[1]}
             sha256 = hashlib.sha256(value).hexdigest()
             rejects.append(reject(file.path, row, position, INVALID_UTF8, fault, sha256, value))
-    return Chunk(batch.filter(pa.array(keep, pa.bool_())), rejects)
+    return Chunk(_kept(batch, keep), rejects)
+
+
+def _kept(batch: pa.RecordBatch, keep: list[bool]) -> pa.RecordBatch:
+    """The rows that are kept. Slices, because `filter` knows no string_view."""
+    return _one_batch([batch.slice(row, 1) for row, kept in enumerate(keep) if kept] or [batch.slice(0, 0)])
+
+
+def _joined(chunks: list[Chunk]) -> Chunk:
+    if len(chunks) == 1:
+        return chunks[0]
+    rejects = [reject for chunk in chunks for reject in chunk.rejects]
+    return Chunk(_one_batch([chunk.batch for chunk in chunks]), rejects)
+
+
+def _one_batch(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    table = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks()
+    return next(iter(table.to_batches()), batches[0])
 
 
 def _utf8_fault(data: bytes) -> str | None:

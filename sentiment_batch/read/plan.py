@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sentiment_batch.errors import InputError
+from sentiment_batch.errors import InputError, UsageError
 from sentiment_batch.read import delimited, parquet
 from sentiment_batch.read.chunk import Chunk, Shard
 from sentiment_batch.read.inputs import InputFile, check_unchanged, find_inputs, range_sha256
@@ -41,6 +41,9 @@ def open_inputs(paths: tuple[str, ...], format: str, columns: tuple[str, ...], r
     Raises `InputError` for a column that is missing, for files whose columns differ, and for a text column that
     holds no strings.
     """
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise UsageError(f"--columns: {twice[0]!r} is there twice; every column needs a name of its own")
     files = tuple(find_inputs(paths, format))
     if files[0].format == "parquet":
         schemas = [parquet.schema(file) for file in files]
@@ -50,7 +53,8 @@ def open_inputs(paths: tuple[str, ...], format: str, columns: tuple[str, ...], r
         schemas = [pa.schema([(name, pa.string()) for name in names]) for names, _ in headers]
     for file, schema in zip(files, schemas, strict=True):
         _check_columns(file, schema, files[0], schemas[0], required)
-    return Inputs(files, schemas[0], headers)
+    fields = [field.with_nullable(any(schema.field(field.name).nullable for schema in schemas)) for field in schemas[0]]
+    return Inputs(files, pa.schema(fields, schemas[0].metadata), headers)
 
 
 def plan(inputs: Inputs, shard_rows: int, shard_bytes: int, limit_rows: int | None = None) -> list[PlannedShard]:
@@ -91,8 +95,10 @@ def read_chunks(
         chunks = parquet.chunks(file, shard, columns, text_column, chunk_rows)
     else:
         chunks = delimited.chunks(file, shard, inputs.headers[planned.file][0], columns, chunk_rows)
+    schema = pa.schema([inputs.schema.field(name) for name in columns])  # the files may differ in what may be null
     for chunk in chunks:
-        rows += chunk.batch.num_rows + len(chunk.rejects)
+        chunk = replace(chunk, batch=pa.RecordBatch.from_arrays(chunk.batch.columns, schema=schema))
+        rows += chunk.rows
         yield chunk
     check_unchanged(file)
     if rows != shard.rows:

@@ -105,7 +105,10 @@ def read_split(
         for chunk in read_chunks(inputs, planned, (text_column, label_column), text_column, _CHUNK_ROWS):
             if chunk.rejects:
                 raise InputError(describe(chunk.rejects[0]) + "; mend it: training takes every row or none")
-            names = label_names(chunk.batch.column(label_column)).to_pylist()
+            try:
+                names = label_names(chunk.batch.column(label_column)).to_pylist()
+            except (pa.ArrowException, UnicodeDecodeError) as error:
+                raise InputError(f"{path}: the column {label_column!r} holds no label names: {error}") from error
             for text, label in zip(as_strings(chunk.batch.column(text_column)).to_pylist(), names, strict=True):
                 if text is None or not text.strip():
                     blank += 1

@@ -6,6 +6,7 @@ marker file (`_SUCCESS` for labels) is written when all is there; after that onl
 next finishes it.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -30,7 +31,7 @@ Identity = dict[str, Any]
 def job_id(identity: Identity) -> str:
     """The same for the same inputs, model and options; nothing of time, host or chance is in it."""
     canonical = json.dumps(identity, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+    return hashlib.sha256(canonical.encode(errors="backslashreplace")).hexdigest()[:32]
 
 
 @dataclass
@@ -42,6 +43,9 @@ class Work:
     job_id: str
     resumed: bool
     lock: int
+    identity: Identity
+    marker: str
+    overwrite: bool
 
     @property
     def scratch(self) -> Path:
@@ -49,6 +53,7 @@ class Work:
 
     def publish(self) -> None:
         """Make the finished folder the output. What the output was before is gone after that, and not before."""
+        _finished(self.output, self.marker, self.job_id, self.identity, self.overwrite)  # raises for what came since
         _empty(self.folder, lambda name: name.startswith(".") and name != LOCK)
         old = _sibling(self.output, "old")
         if self.output.exists() and any(self.output.iterdir()):
@@ -66,7 +71,7 @@ class Work:
         if self.lock < 0:
             return
         if self.folder.is_dir() and not _begun(self.folder):
-            shutil.rmtree(self.folder, ignore_errors=True)
+            _remove(self.folder)
         os.close(self.lock)
         self.lock = -1
 
@@ -86,7 +91,7 @@ def claim(output: str, identity: Identity, marker: str, overwrite: bool = False)
     lock = _lock(work)
     try:
         if (finished := _finished(path, marker, this, identity, overwrite)) is not None:
-            shutil.rmtree(work)  # another run published while we came for the lock
+            _remove(work)  # another run published while we came for the lock
             os.close(lock)
             return finished
         claimed, done = read_json(work / CLAIM), read_json(work / marker)
@@ -105,7 +110,7 @@ def claim(output: str, identity: Identity, marker: str, overwrite: bool = False)
     except BaseException:
         os.close(lock)
         raise
-    claimed_work = Work(path, work, this, resumed=bool(claimed or done), lock=lock)
+    claimed_work = Work(path, work, this, bool(claimed or done), lock, identity, marker, overwrite)
     if done:  # all was there when the last run ended; only the rename was not
         claimed_work.publish()
         return dict(done)
@@ -190,6 +195,14 @@ def _empty(work: Path, goes: Callable[[str], bool]) -> None:
         else:
             entry.unlink()
     sync_folder(work)
+
+
+def _remove(work: Path) -> None:
+    """The lock goes last: who finds none makes a new one, and what is there then is theirs."""
+    _empty(work, lambda name: name != LOCK)
+    (work / LOCK).unlink()
+    with contextlib.suppress(OSError):
+        work.rmdir()
 
 
 def _sibling(path: Path, suffix: str) -> Path:

@@ -34,6 +34,7 @@ class PartWriter:
         self.rows = 0
         self.rejects: list[dict[str, Any]] = []
         self._scratch = scratch / f"{name}.{os.getpid()}"
+        self._scratch_rejects = scratch / f"{name}.{os.getpid()}.rejects"
         self._writer = pq.ParquetWriter(
             self._scratch, schema, compression="zstd", compression_level=1, write_page_checksum=True
         )
@@ -45,6 +46,7 @@ class PartWriter:
         if self._writer.is_open:
             self._writer.close()
         self._scratch.unlink(missing_ok=True)
+        self._scratch_rejects.unlink(missing_ok=True)
 
     def write(self, batch: pa.RecordBatch, rejects: list[dict[str, Any]]) -> None:
         """Add a chunk: its labelled rows as one row group, and the rows that have no place there."""
@@ -58,8 +60,12 @@ class PartWriter:
         seal = {**account, "rows_out": self.rows, "rejected": len(self.rejects), "rejects": rejects}
         self._writer.add_key_value_metadata({SEAL: json.dumps(seal, sort_keys=True)})
         self._writer.close()
-        create(self._scratch, self.folder / self.name)
-        return seal
+        if create(self._scratch, self.folder / self.name):
+            return seal
+        there = read_seal(self.folder / self.name)  # another run of the job was first: its seal is that of the file
+        if there is None or there.get("job_id") != seal.get("job_id"):
+            raise FileExistsError(f"{self.folder / self.name} is there and not of this job")
+        return there
 
     def _create_rejects(self) -> dict[str, Any]:
         """Named by its content, so that doing it again after a kill makes the same file."""
@@ -67,9 +73,8 @@ class PartWriter:
         digest = hashlib.sha256(data).hexdigest()
         name = f"{REJECTS}/_{self.name.removesuffix('.parquet')}-{digest[:8]}.jsonl"
         (self.folder / REJECTS).mkdir(exist_ok=True)
-        scratch = self._scratch.with_suffix(".rejects")
-        scratch.write_bytes(data)
-        create(scratch, self.folder / name)
+        self._scratch_rejects.write_bytes(data)
+        create(self._scratch_rejects, self.folder / name)
         return {"name": name, "bytes": len(data), "sha256": digest}
 
 

@@ -47,7 +47,7 @@ def write_json(path: Path, value: Any) -> None:
     """Write a JSON file whole or not at all. Raises `ValueError` for a number that JSON has no word for (NaN)."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(scratch, "w", encoding="utf-8") as file:
+        with open(scratch, "w", encoding="utf-8", errors="backslashreplace") as file:  # file names may not be UTF-8
             json.dump(value, file, ensure_ascii=False, allow_nan=False, indent=2)
             file.write("\n")
         replace(scratch, path)
