@@ -42,7 +42,7 @@ class ReadOptions:
         (), help="Column names of a TSV or CSV without a header line, between commas.", commas=True
     )
     text_column: str = option("text", help="Column that holds the text.")
-    limit_rows: int | None = option(None, help="Use only the first N rows.", minimum=1)
+    limit_rows: int | None = option(None, help="Use only the first N rows, of each split in training.", minimum=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ class PredictOptions(LabelOptions, LogOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions(LogOptions):
+class TrainOptions(ReadOptions, LogOptions):
     train: tuple[str, ...] = option(help="Labelled files to learn from, or sample:train; once or more.", metavar="FILE")
     valid: str = option(help="Labelled file to choose the best epoch by, or sample:valid.", metavar="FILE")
     output: str = option(help="Model folder to write.", metavar="DIR")
@@ -103,11 +103,6 @@ class TrainOptions(LogOptions):
         "indobenchmark/indobert-base-p1", help="A Hugging Face Hub id, a local folder, or scratch."
     )
     revision: str | None = option(None, help="Commit of the base model on the Hub.", metavar="SHA")
-    format: Format = option("auto", help="Format of the files; auto goes by their names.")
-    columns: tuple[str, ...] = option(
-        (), help="Column names of a TSV or CSV without a header line, between commas.", commas=True
-    )
-    text_column: str = option("text", help="Column that holds the text.")
     label_column: str = option("label", help="Column that holds the label.")
     recipe: Literal["default", "indonlu"] = option(
         "default", help="default: AdamW, warm-up, linear decay. indonlu: Adam, StepLR, as IndoNLU publishes it."
@@ -129,7 +124,6 @@ class TrainOptions(LogOptions):
     device: Device = option("auto", help="auto, cpu, cuda or cuda:N.")
     dtype: Dtype = option("auto", help="Of the arithmetic; auto is bfloat16 where the device is fast at it.")
     overwrite: bool = option(False, help="Replace another model in DIR.")
-    limit_rows: int | None = option(None, help="Use only the first N rows of each split.", minimum=1)
     metrics: str | None = option(None, help="Also write the metrics JSON here, on failure too.", metavar="FILE")
 
 

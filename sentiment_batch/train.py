@@ -27,8 +27,7 @@ def train(options: TrainOptions) -> Metrics:
     the folder is not there, and the same call again goes on behind the last whole epoch.
     """
     clock = Clock()
-    how = (options.format, options.columns, options.text_column, options.label_column, options.limit_rows)
-    splits = read_splits(options.train, options.valid, *how)
+    splits = read_splits(options.train, options.valid, options.label_column, options)
     recipe = recipe_of(options)
     identity = _identity(options, recipe, splits)
     claimed = claim(options.output, identity, TRAINING, options.overwrite)

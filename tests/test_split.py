@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sentiment_batch.config import ReadOptions
 from sentiment_batch.errors import InputError
 from sentiment_batch.read import split
 from sentiment_batch.read.split import Split, Splits, describe, label_names, label_order, read_split, read_splits
@@ -28,7 +29,7 @@ def put_table(path: Path, **columns: Any) -> str:
 
 
 def read(*paths: str, columns: tuple[str, ...] = (), limit_rows: int | None = None) -> Split:
-    return read_split(paths, "auto", columns, "text", "label", limit_rows)
+    return read_split(paths, "label", ReadOptions(columns=columns, limit_rows=limit_rows))
 
 
 def refusal(*paths: str, **options: Any) -> str:
@@ -201,7 +202,7 @@ def both(folder: Path, train: list[tuple[str, str]], valid: list[tuple[str, str]
     for name, rows in (("train", train), ("valid", valid)):
         data = "".join(f"{text}\t{label}\n" for text, label in rows)
         paths.append(put(folder / f"{name}.tsv", data.encode()))
-    return read_splits((paths[0],), paths[1], "auto", ("text", "label"), "text", "label")
+    return read_splits((paths[0],), paths[1], "label", ReadOptions(columns=("text", "label")))
 
 
 def test_the_splits_have_the_labels_of_the_training_data(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sentiment_batch.config import ReadOptions
 from sentiment_batch.errors import InputError
 from sentiment_batch.read.chunk import Reject
 from sentiment_batch.read.parquet import as_strings
@@ -61,18 +62,9 @@ def label_order(labels: list[str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def read_splits(
-    train: tuple[str, ...],
-    valid: str,
-    format: str,
-    columns: tuple[str, ...],
-    text_column: str,
-    label_column: str,
-    limit_rows: int | None = None,
-) -> Splits:
+def read_splits(train: tuple[str, ...], valid: str, label_column: str, how: ReadOptions) -> Splits:
     """Raises `InputError` for rows that cannot be read and for labels that cannot be learnt."""
-    how = (format, columns, text_column, label_column, limit_rows)
-    learnt, chosen_by = read_split(train, *how), read_split((valid,), *how)
+    learnt, chosen_by = read_split(train, label_column, how), read_split((valid,), label_column, how)
     labels = label_order(learnt.labels)
     where = ", ".join(train)
     if len(labels) < 2:
@@ -87,20 +79,14 @@ def read_splits(
     return Splits(learnt, chosen_by, labels)
 
 
-def read_split(
-    paths: tuple[str, ...],
-    format: str,
-    columns: tuple[str, ...],
-    text_column: str,
-    label_column: str,
-    limit_rows: int | None = None,
-) -> Split:
+def read_split(paths: tuple[str, ...], label_column: str, how: ReadOptions) -> Split:
     """Raises `InputError` for a row that cannot be read or has no label, naming file and row, and for no rows."""
-    inputs = open_inputs(paths, format, columns, (text_column, label_column))
+    text_column = how.text_column
+    inputs = open_inputs(paths, how.format, how.columns, (text_column, label_column))
     texts: list[str] = []
     labels: list[str] = []
     blank = 0
-    for planned in plan(inputs, _CHUNK_ROWS, 2**30, limit_rows):
+    for planned in plan(inputs, _CHUNK_ROWS, 2**30, how.limit_rows):
         path, row = inputs.files[planned.file].path, planned.shard.first_row
         for chunk in read_chunks(inputs, planned, (text_column, label_column), text_column, _CHUNK_ROWS):
             if chunk.rejects:
