@@ -45,10 +45,10 @@ def test_an_evaluation_with_gates() -> None:
 
 
 def test_the_steps_of_a_run_one_after_the_other() -> None:
-    steps = {"train": {"status": "already_done"}, "score": {"status": "done", "rows": ROWS}}
+    steps = {"train": {"status": "done", "already_done": True}, "score": {"status": "done", "rows": ROWS}}
     assert summary({"steps": steps}, None).split("\n") == [
         "train",
-        "status    already done",
+        "status    done already",
         "",
         "score",
         "status    done",

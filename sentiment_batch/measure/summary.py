@@ -7,7 +7,8 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
     """One line for each thing worth knowing; the rest is in the metrics JSON."""
     if "steps" in metrics:
         return "\n\n".join(f"{step}\n{summary(each, None)}" for step, each in metrics["steps"].items())
-    lines = [("status", metrics["status"].replace("_", " ") + (f": {output}" if output else ""))]
+    status = "done already" if metrics.get("already_done") else metrics["status"].replace("_", " ")
+    lines = [("status", status + (f": {output}" if output else ""))]
     if "rows" in metrics:
         rows = metrics["rows"]
         lines.append(("rows", f"{rows['in']:,} in = {rows['out']:,} out + {rows['rejected']:,} rejected"))
