@@ -122,7 +122,9 @@ class TrainOptions(ReadOptions, LogOptions):
     class_weights: Literal["none", "balanced"] = option("none", help="balanced weighs rare labels up.")
     seed: int = option(42, help="Seed of everything random.", minimum=0)
     device: Device = option("auto", help="auto, cpu, cuda or cuda:N.")
-    dtype: Dtype = option("auto", help="Of the arithmetic; auto is bfloat16 where the device is fast at it.")
+    dtype: Literal["auto", "float32", "bfloat16"] = option(
+        "auto", help="Of the arithmetic; the weights are float32. auto is bfloat16 where the device has it."
+    )
     overwrite: bool = option(False, help="Replace another model in DIR.")
     metrics: str | None = option(None, help="Also write the metrics JSON here, on failure too.", metavar="FILE")
 

@@ -153,7 +153,7 @@ def _autocast(dtype: str, device: torch.device) -> torch.dtype | None:
     if dtype == "auto":
         native = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else _cpu_has_bf16()
         dtype = "bfloat16" if native else "float32"
-    return {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[dtype]
+    return torch.bfloat16 if dtype == "bfloat16" else None
 
 
 def _cpu_has_bf16() -> bool:

@@ -264,6 +264,35 @@ def test_every_kind_of_encoder_trains_and_labels_like_transformers(
         assert our["probabilities"] == pytest.approx(their, abs=1e-4)
 
 
+def test_a_base_tokenizer_that_cuts_and_pads_by_itself(
+    data: tuple[Path, Path], tiny_model: Path, tmp_path: Path
+) -> None:
+    """As that of all-MiniLM-L6-v2 does: to 128 tokens, always."""
+    from tokenizers import Tokenizer
+
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
+    tokenizer.enable_padding(length=50)
+    tokenizer.enable_truncation(5)
+    tokenizer.save(str(base / "tokenizer.json"))
+    losses = [
+        train(options(data, source, tmp_path / f"from-{source.name}", epochs=1))["epochs"][0]["train_loss"]
+        for source in (tiny_model, base)
+    ]
+    assert losses[0] == losses[1]
+    saved = Tokenizer.from_file(str(tmp_path / "from-base" / "tokenizer.json"))
+    assert saved.padding is saved.truncation is None
+
+
+def test_nothing_but_our_lines_is_printed(
+    data: tuple[Path, Path], tiny_model: Path, tmp_path: Path, program: Program
+) -> None:
+    ended = program(*arguments(data, tiny_model, tmp_path / "model"))
+    assert all(" INFO " in line for line in ended.err.splitlines()), ended.err
+    assert ended.out.startswith("status    done")
+
+
 def test_recipes_are_changed_by_options(data: tuple[Path, Path], tmp_path: Path) -> None:
     chosen = recipe_of(options(data, "base", tmp_path, recipe="indonlu", epochs=2, max_grad_norm=3.0, batch_size=5))
     assert (chosen.optimizer, chosen.epochs, chosen.max_grad_norm, chosen.batch_size) == ("adam", 2, 3.0, 5)

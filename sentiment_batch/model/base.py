@@ -9,6 +9,7 @@ import torch
 
 from sentiment_batch.errors import EnvironmentFailure, ModelRefused
 from sentiment_batch.model.folder import CONFIG, model_type, position_limit, read_config, weight_files
+from sentiment_batch.model.torch_engine import quiet
 
 _NETWORK_HINT = (
     "without a network, set HF_HOME to a cache that holds it, give --base-model a local folder, or --base-model scratch"
@@ -38,20 +39,23 @@ def load_base_model(name: str, revision: str | None, labels: tuple[str, ...]) ->
     where: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     numbers = {label: number for number, label in enumerate(labels)}
     try:
-        config = AutoConfig.from_pretrained(
-            name, num_labels=len(labels), id2label=dict(enumerate(labels)), label2id=numbers, **where
-        )
-        limit = position_limit(config.to_dict(), name)
-        tokenizer = AutoTokenizer.from_pretrained(name, **where)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            name, config=config, use_safetensors=True, ignore_mismatched_sizes=True, dtype=torch.float32, **where
-        )
+        with quiet():
+            config = AutoConfig.from_pretrained(
+                name, num_labels=len(labels), id2label=dict(enumerate(labels)), label2id=numbers, **where
+            )
+            limit = position_limit(config.to_dict(), name)
+            tokenizer = AutoTokenizer.from_pretrained(name, **where)
+            model = AutoModelForSequenceClassification.from_pretrained(
+                name, config=config, use_safetensors=True, ignore_mismatched_sizes=True, dtype=torch.float32, **where
+            )
     except ModelRefused:
         raise
     except Exception as error:  # transformers raises OSError, ValueError and others for the same things
         raise _reason(name, error) from error
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         raise ModelRefused(f"{name} has no fast tokenizer; save one as tokenizer.json first")
+    tokenizer.backend_tokenizer.no_truncation()  # cutting and padding are ours
+    tokenizer.backend_tokenizer.no_padding()
     return BaseModel(model, tokenizer, limit)
 
 

@@ -1,7 +1,9 @@
 """A model folder -> an engine that runs on PyTorch, on a CPU or a GPU."""
 
+import contextlib
 import os
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -71,13 +73,9 @@ def engine_of(model: torch.nn.Module, device: torch.device) -> Engine:
 
 def _load_model(folder: ModelFolder, dtype: torch.dtype) -> torch.nn.Module:
     from transformers import AutoModelForSequenceClassification
-    from transformers.utils import logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             model, info = AutoModelForSequenceClassification.from_pretrained(
                 folder.path,
                 dtype=dtype,
@@ -93,6 +91,18 @@ def _load_model(folder: ModelFolder, dtype: torch.dtype) -> torch.nn.Module:
         kind, names = next(iter(wrong.items()))
         raise ModelRefused(f"{folder.path}: the weights have {kind.replace('_', ' ')}: {', '.join(names[:3])}")
     return model  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the bars and reports that transformers prints: what matters of them is checked, and raised."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _first_line(error: BaseException) -> str:
