@@ -1,5 +1,6 @@
 """The command line: flags, environment and TOML -> the options of a job; its errors -> one line and an exit code."""
 
+import contextlib
 import logging
 import os
 import sys
@@ -44,6 +45,7 @@ _BEFORE_TORCH = {
     # oneDNN keeps what it compiled for the last 1,024 shapes, 3 MB for each. Batches come sorted by length, so a shape
     # that is used again is used again soon: 16 are as fast.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 
 _SHORT_HELP = {
@@ -106,7 +108,7 @@ def predict(options: PredictOptions) -> None:
     """Label a few texts, from the command line or the lines of standard input: a quick look, as a table."""
     from sentiment_batch.predict import predict
 
-    _run(options, lambda: predict(options))
+    _run(options, lambda: predict(options), stoppable=False)
 
 
 @_command("run")
@@ -129,7 +131,7 @@ def main() -> None:
     except click.ClickException as error:
         _say(f"{error.format_message()}; see {PROGRAM} {' '.join(_path(error))}--help")
         sys.exit(UsageError.exit_code)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
 
 
@@ -148,27 +150,30 @@ def _job(command: str, options: Any, job: Callable[[Any], Any]) -> None:
 
     def report(metrics: Metrics) -> None:
         write_metrics_copy(options.metrics, metrics)
-        click.echo(summary(metrics, getattr(options, "output", None)))
+        _print(summary(metrics, getattr(options, "output", None)))
 
     def failed(code: int, text: str, error: BaseException) -> None:
+        done = error.metrics if isinstance(error, SentimentBatchError) else None
         if isinstance(error, GateFailed):
             report(error.metrics)
         else:
-            write_metrics_copy(options.metrics, failure(command, clock, code, text))
+            write_metrics_copy(options.metrics, {**failure(command, clock, code, text), **(done or {})})
 
     _run(options, lambda: report(job(options)), failed)
 
 
 def _run(
-    options: Any, work: Callable[[], None], failed: Callable[[int, str, BaseException], None] | None = None
+    options: Any,
+    work: Callable[[], None],
+    failed: Callable[[int, str, BaseException], None] | None = None,
+    stoppable: bool = True,
 ) -> None:
     """Run it, and end the process with the code that its errors ask for."""
     set_up_logging(options.log_format)
-    stop.install()
+    if stoppable:
+        stop.install()
     try:
         work()
-    except BrokenPipeError:
-        sys.exit(0)  # whoever read our standard output has gone; the job itself is done
     except (SentimentBatchError, OSError, MemoryError) as error:
         _end(error, *_outcome(error), options.debug, failed)
     except click.ClickException:
@@ -205,5 +210,14 @@ def _end(
     sys.exit(code)
 
 
+def _print(text: str) -> None:
+    """Print to whoever listens. The job is done by now: a reader that has gone away does not undo it."""
+    try:
+        click.echo(text)
+    except OSError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - else Python fails once more, when it flushes at the end
+
+
 def _say(text: str) -> None:
-    click.echo(f"error: {' '.join(text.split())}", err=True)
+    with contextlib.suppress(OSError):
+        click.echo(f"error: {' '.join(text.split())}", err=True)

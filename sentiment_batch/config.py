@@ -8,7 +8,7 @@ import difflib
 import tomllib
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 from sentiment_batch.errors import UsageError
 
@@ -27,7 +27,22 @@ def option(default: Any = MISSING, *, help: str, **settings: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogOptions:
+class _Checked:
+    """Options that are what they say they are, whether they come from the command line or from Python."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            kind: Any = each.type
+            if get_origin(kind) is Literal and value not in get_args(kind):
+                raise UsageError(f"{each.name}: {value!r} is none of {', '.join(get_args(kind))}")
+            minimum = each.metadata.get("minimum")
+            if minimum is not None and value is not None and not value >= minimum:
+                raise UsageError(f"{each.name}: {value} is below {minimum}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogOptions(_Checked):
     progress: Literal["auto", "bar", "log", "none"] = option(
         "auto", help="Progress on standard error: a bar on a terminal, lines elsewhere."
     )
@@ -36,7 +51,7 @@ class LogOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadOptions:
+class ReadOptions(_Checked):
     format: Format = option("auto", help="Format of the inputs; auto goes by the file names.")
     columns: tuple[str, ...] = option(
         (), help="Column names of a TSV or CSV without a header line, between commas.", commas=True
@@ -46,7 +61,7 @@ class ReadOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelOptions:
+class LabelOptions(_Checked):
     """What a `Labeller` takes: everything that decides which label a text gets."""
 
     model: str = option(help="Model folder, as `train` writes it.", metavar="DIR")
@@ -147,6 +162,9 @@ COMMANDS: dict[str, type] = {
 }
 
 
+STEPS = ("train", "evaluate", "score")  # the tables of a job file, in the order in which they are done
+
+
 def option_fields(options: type) -> list[Field[Any]]:
     """The options of a command, in the order of its help: what it needs first, then its own before what is shared."""
     owned = [list(vars(each).get("__annotations__", ())) for each in options.__mro__]
@@ -164,13 +182,18 @@ def read_job(path: str | Path) -> dict[str, dict[str, Any]]:
             tables = tomllib.load(file)
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     for table, values in tables.items():
-        if table not in COMMANDS or not isinstance(values, dict):
-            raise UsageError(f"{path}: [{table}] is not a table of a job; known: {', '.join(COMMANDS)}")
-        known = [each.name for each in option_fields(COMMANDS[table])]
+        if table not in STEPS or not isinstance(values, dict):
+            raise UsageError(f"{path}: [{table}] is not a table of a job; known: {', '.join(STEPS)}")
+        of_all = [each.name for each in fields(LogOptions)]
+        known = [each.name for each in option_fields(COMMANDS[table]) if each.name not in of_all]
         for key in values:
+            if key in of_all:
+                raise UsageError(f"{path}: [{table}] has {key}, which is of the whole run: give it as --{key} to `run`")
             if key not in known:
                 close = difflib.get_close_matches(key, known, n=1)
                 raise UsageError(

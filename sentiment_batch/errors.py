@@ -19,6 +19,7 @@ from typing import Any
 
 class SentimentBatchError(Exception):
     exit_code = 1
+    metrics: dict[str, Any] | None = None  # what was done before it, for the metrics JSON of the failure
 
 
 class UsageError(SentimentBatchError):
@@ -56,7 +57,7 @@ class GateFailed(SentimentBatchError):
 
     def __init__(self, message: str, metrics: dict[str, Any]):
         super().__init__(message)
-        self.metrics = metrics
+        self.metrics: dict[str, Any] = metrics
 
 
 class Stopped(SentimentBatchError):

@@ -5,12 +5,11 @@ import logging
 import time
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 
 from sentiment_batch.config import EvaluateOptions
-from sentiment_batch.errors import GateFailed, InputError
+from sentiment_batch.errors import GateFailed, InputError, ModelRefused
 from sentiment_batch.labeller import Labeller
-from sentiment_batch.labelling import labelled_chunks, model_section, open_labeller
+from sentiment_batch.labelling import device_kind, labelled_chunks, model_section, open_labeller
 from sentiment_batch.measure.counts import Counts, add, count_rows
 from sentiment_batch.measure.gates import Gate, parse_gate
 from sentiment_batch.measure.metrics import (
@@ -26,7 +25,7 @@ from sentiment_batch.measure.metrics import (
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.measure.summary import figure
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks
-from sentiment_batch.read.split import describe, label_names
+from sentiment_batch.read.split import describe, label_names, shown_label
 from sentiment_batch.write.commit import Identity, Work, claim
 from sentiment_batch.write.part import PartWriter
 from sentiment_batch.write.store import write_json
@@ -51,10 +50,8 @@ def evaluate(options: EvaluateOptions) -> Metrics:
     claimed = claim(options.output, _identity(options, inputs, labeller), MARKER, options.overwrite)
     if isinstance(claimed, dict):
         log.info("done already: %s", options.output)
-        metrics = {**claimed, **_gated(claimed["evaluation"], gates)}
-        if metrics != claimed:
-            write_json(Path(options.output) / MARKER, metrics)  # the figures are the same, the gates are others
-        metrics["already_done"] = True
+        # The figures are those that are published; the gates are tonight's, and their verdict is returned alone.
+        metrics = {**claimed, **_gated(claimed["evaluation"], gates), "already_done": True}
     else:
         try:
             metrics = _evaluate(options, labeller, inputs, gates, claimed, clock)
@@ -69,11 +66,13 @@ def _evaluate(
 ) -> Metrics:
     shards = plan(inputs, _CHUNK_ROWS, 2**30, options.limit_rows)
     _check_labels(options, inputs, shards, labeller)
+    started = time.perf_counter()
     labeller.load()
-    load_seconds, started = clock.seconds(), time.perf_counter()
+    load_seconds, started = round(time.perf_counter() - started, 3), time.perf_counter()
     columns = tuple(inputs.schema.names)
     counts: Counts = {}
     rows = [0] * len(inputs.files)
+    (work.folder / PREDICTIONS).unlink(missing_ok=True)  # of a run that was killed before it wrote the figures
     with (
         Progress(sum(planned.shard.rows for planned in shards), options.progress) as progress,
         PartWriter(work.folder, work.scratch, PREDICTIONS, labeller.labelled_schema(inputs.schema)) as predictions,
@@ -86,6 +85,11 @@ def _evaluate(
                 counts = add(counts, {"rows_in": batch.num_rows, "distinct_texts": distinct_texts, "rejected": 0})
                 progress.add(batch.num_rows)
                 rows[planned.file] += batch.num_rows
+        if counts["nonfinite"]:
+            raise ModelRefused(
+                f"{options.model} gives no finite score for {counts['nonfinite']} of {counts['rows_out']} rows; "
+                "the figures of the others would flatter it; give --dtype float32, or train it again"
+            )
         predictions.seal({"job_id": work.job_id, "counts": counts})
     metrics = document(
         "evaluate",
@@ -117,14 +121,14 @@ def _check_labels(options: EvaluateOptions, inputs: Inputs, shards: list[Planned
         for chunk in read_chunks(inputs, planned, (options.text_column, column), options.text_column, _CHUNK_ROWS):
             if chunk.rejects:
                 raise InputError(f"{describe(chunk.rejects[0])}; mend it: a split is measured whole or not at all")
-            names = label_names(chunk.batch.column(column)).to_pylist()
+            names = label_names(chunk.batch.column(column), path, column)
             unknown = next((number for number, name in enumerate(names) if name not in known), None)
             if unknown is not None:
-                what = f"the label {names[unknown]!r}" if names[unknown] else "no label"
+                what = f"the label {shown_label(names[unknown])}" if names[unknown] else "no label"
                 raise InputError(
                     f"{path}, row {row + unknown}: {what} in {column!r}; the model knows {', '.join(known)}"
                 )
-            found.update(names)
+            found.update(name for name in names if name is not None)
             row += len(names)
     where = ", ".join(options.data)
     if not found:
@@ -163,7 +167,6 @@ def _identity(options: EvaluateOptions, inputs: Inputs, labeller: Labeller) -> I
         "prefix",
         "batch_tokens",
         "engine",
-        "device",
         "dtype",
         "limit_rows",
     )
@@ -172,6 +175,10 @@ def _identity(options: EvaluateOptions, inputs: Inputs, labeller: Labeller) -> I
         "command": "evaluate",
         "inputs": [file.identity() for file in inputs.files],
         "model": labeller.folder.digest,
-        "options": {**{name: chosen[name] for name in names}, "max_length": labeller.max_length},
+        "options": {
+            **{name: chosen[name] for name in names},
+            "max_length": labeller.max_length,
+            "device": device_kind(options.device),
+        },
     }
     return dict(json.loads(json.dumps(identity)))

@@ -1,5 +1,6 @@
 """Rows in, the same rows with labels out: the heart of every command, and the door for Python callers."""
 
+import os
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,7 @@ from sentiment_batch.errors import InputError, UsageError
 from sentiment_batch.model.classifier import Classifier, Effort
 from sentiment_batch.model.folder import ModelFolder, read_model_folder
 from sentiment_batch.model.tokens import TokenIds, load_tokenizer, tokenise
+from sentiment_batch.read.parquet import is_text
 
 STATUSES = ("ok", "empty_text", "null_text", "nonfinite_score")
 _OK, _EMPTY, _NULL, _NONFINITE = range(4)
@@ -46,12 +48,13 @@ class Labeller:
         self.text_column = text_column
         self.folder: ModelFolder = read_model_folder(self.options.model)
         self.labels = self.folder.labels
+        self.effort = Effort()
         self.max_length = self.options.max_length or self.folder.max_length
         if self.max_length > self.folder.max_length:
             raise UsageError(f"--max-length {self.max_length}: the model takes {self.folder.max_length} tokens at most")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (self.text_column, asdict(self.options))
+        return _again, (self.text_column, {**asdict(self.options), "model": os.path.abspath(self.options.model)})
 
     def __call__(self, rows: pa.Table | pa.RecordBatch) -> pa.Table | pa.RecordBatch:
         """The same rows in the same order, with the added columns; a Table for a Table.
@@ -83,6 +86,9 @@ class Labeller:
         """Raise if the rows lack the text column, or have one that is to be added."""
         if self.text_column not in schema.names:
             raise InputError(f"no column {self.text_column!r}; there are: {', '.join(map(repr, schema.names))}")
+        if not is_text(schema.field(self.text_column).type):
+            kind = schema.field(self.text_column).type
+            raise InputError(f"the column {self.text_column!r} holds {kind}, not strings; cast it")
         for field in self.added_fields():
             if field.name in schema.names:
                 raise UsageError(
@@ -122,7 +128,8 @@ class Labeller:
 
         batch_tokens = self.options.batch_tokens or _BATCH_TOKENS[self.device.type]
         engine = load_engine(self.folder, self.device, self.dtype)
-        return Classifier(engine, len(self.labels), batch_tokens, self.folder.pad_token_id)
+        self.folder.check_unchanged()
+        return Classifier(engine, len(self.labels), batch_tokens, self.folder.pad_token_id, self.effort)
 
     @cached_property
     def device(self) -> Any:
@@ -135,10 +142,6 @@ class Labeller:
         from sentiment_batch.model.torch_engine import resolve_dtype
 
         return resolve_dtype(self.options.dtype, self.device)
-
-    @property
-    def effort(self) -> Effort:
-        return self.classifier.effort
 
     def prepare(self, batch: pa.RecordBatch) -> Prepared:
         """The tokens of the batch's distinct texts: each is labelled once, however many rows have it."""

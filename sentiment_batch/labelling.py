@@ -35,6 +35,11 @@ def labelled_chunks(chunks: Iterable[Chunk], labeller: Labeller) -> Iterator[Lab
             yield from finished
 
 
+def device_kind(device: str) -> str:
+    """cuda:0 and cuda:1 are one kind of device: which of them a night gets is not part of its job."""
+    return device.partition(":")[0]
+
+
 def compute_of(labeller: Labeller) -> dict[str, Any]:
     """What ran the model: two of them may differ in the last bits of a probability, so an output has one."""
     return {

@@ -18,12 +18,24 @@ class _Commas(click.ParamType[tuple[str, ...]]):
     name = "a,b,..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if not isinstance(value, str | list | tuple):
+            self.fail(f"{value!r} is not a list of names", param, ctx)
         names = value.split(",") if isinstance(value, str) else value
         return tuple(str(name) for name in names if str(name))
 
 
-class _Positive(click.ParamType[float]):
-    """A number above or at a minimum."""
+class _Line(click.ParamType[str]):
+    """One of several values. In an environment variable each has a line: a blank is part of a value."""
+
+    name = "text"
+    envvar_list_splitter = "\n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(value)
+
+
+class _Number(click.ParamType[float]):
+    """A number at or above a minimum. TOML's true is none, and 2.7 is no whole one."""
 
     def __init__(self, kind: type, minimum: float):
         self.kind, self.minimum = kind, minimum
@@ -32,7 +44,9 @@ class _Positive(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
             number = self.kind(value)
-        except ValueError:
+            if isinstance(value, bool) or (isinstance(value, float) and number != value):
+                raise ValueError
+        except (TypeError, ValueError, OverflowError):
             self.fail(f"{value!r} is not a {'whole ' if self.kind is int else ''}number", param, ctx)
         if not number >= self.minimum:
             self.fail(f"{value} is below {self.minimum}", param, ctx)
@@ -79,7 +93,13 @@ def _parameter(command: str, field: Field[Any]) -> click.Parameter:
         variable = f"{ENVIRONMENT}_{command}_{field.name}".upper()
         nargs = -1 if many else 1
         metavar = field.name.upper() + ("..." if many else "")
-        given = {"required": required, "envvar": variable, "metavar": metavar, "help": settings["help"]}
+        given: dict[str, Any] = {
+            "type": _Line(),
+            "required": required,
+            "envvar": variable,
+            "metavar": metavar,
+            "help": settings["help"],
+        }
         return click.Argument([field.name], nargs=nargs, **given)
     flag = f"--{field.name.replace('_', '-')}"
     shared: dict[str, Any] = {"required": required, "help": settings["help"], "metavar": settings.get("metavar")}
@@ -99,6 +119,8 @@ def _type(field: Field[Any]) -> Any:
         kind = next(each for each in get_args(kind) if each is not type(None))
     if get_origin(kind) is Literal:
         return click.Choice(get_args(kind))
+    if get_origin(kind) is tuple:
+        return _Line()
     if kind in (int, float):
-        return _Positive(kind, field.metadata.get("minimum", float("-inf")))
+        return _Number(kind, field.metadata.get("minimum", float("-inf")))
     return str

@@ -4,15 +4,18 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from sentiment_batch.config import LogOptions, RunOptions, option_fields, read_job
-from sentiment_batch.errors import GateFailed, UsageError
+import click
+
+from sentiment_batch.config import STEPS, LogOptions, RunOptions, option_fields, read_job
+from sentiment_batch.errors import GateFailed, SentimentBatchError, UsageError
 from sentiment_batch.evaluate import evaluate
 from sentiment_batch.measure.metrics import Clock, Metrics, document
 from sentiment_batch.parameters import parse_options
 from sentiment_batch.score import score
 from sentiment_batch.train import train
+from sentiment_batch.write.store import write_metrics_copy
 
-STEPS: dict[str, Callable[[Any], Metrics]] = {"train": train, "evaluate": evaluate, "score": score}
+JOBS: dict[str, Callable[[Any], Metrics]] = {"train": train, "evaluate": evaluate, "score": score}
 
 log = logging.getLogger(__name__)
 
@@ -31,20 +34,28 @@ def run(options: RunOptions) -> Metrics:
     settings = _settings(options)
     parsed: dict[str, Any] = {}
     for step in steps:
-        table = {each.name: getattr(options, each.name) for each in option_fields(LogOptions)} | tables[step]
+        table = tables[step] | {each.name: getattr(options, each.name) for each in option_fields(LogOptions)}
         if step != "train" and "train" in parsed:
             table.setdefault("model", parsed["train"].output)
-        parsed[step] = parse_options(step, table, settings.pop(step, {}))
+        try:
+            parsed[step] = parse_options(step, table, settings.pop(step, {}))
+        except click.UsageError as error:
+            raise UsageError(f"{options.job}: [{step}]: {error.format_message().rstrip('.')}") from None
     if settings:
         raise UsageError(f"--set {next(iter(settings))}.*: {options.job} has no such table; it has {', '.join(steps)}")
     results: dict[str, Metrics] = {}
     for step in steps:
         log.info("%s: %s", step, parsed[step].output)
         try:
-            results[step] = STEPS[step](parsed[step])
+            results[step] = JOBS[step](parsed[step])
         except GateFailed as error:
             results[step] = error.metrics
+            write_metrics_copy(parsed[step].metrics, results[step])
             raise GateFailed(str(error), _metrics(clock, results)) from None
+        except SentimentBatchError as error:
+            error.metrics = {"steps": results}  # what was done before is in the metrics of the failure too
+            raise
+        write_metrics_copy(parsed[step].metrics, results[step])
     return _metrics(clock, results)
 
 

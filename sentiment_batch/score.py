@@ -14,7 +14,7 @@ from sentiment_batch import __version__
 from sentiment_batch.config import ScoreOptions
 from sentiment_batch.errors import OutputConflict, TooManyRejects, UsageError
 from sentiment_batch.labeller import Labeller
-from sentiment_batch.labelling import compute_of, labelled_chunks, model_section, open_labeller
+from sentiment_batch.labelling import compute_of, device_kind, labelled_chunks, model_section, open_labeller
 from sentiment_batch.measure.counts import Counts, add, count_rows
 from sentiment_batch.measure.metrics import (
     Clock,
@@ -39,15 +39,8 @@ ROW_FORMAT = 1  # goes up when the same job would give other rows: part of every
 # What may differ between two runs of one job: none of it changes a row. The model counts by its digest, the inputs by
 # their content.
 _NOT_IDENTITY = {
-    "model",
-    "input",
-    "output",
-    "max_reject_rate",
-    "overwrite",
-    "metrics",
-    "progress",
-    "log_format",
-    "debug",
+    *("model", "input", "format", "output", "device", "max_reject_rate", "overwrite"),
+    *("metrics", "progress", "log_format", "debug"),
 }
 
 log = logging.getLogger(__name__)
@@ -81,7 +74,7 @@ class Job:
             "command": "score",
             "inputs": [file.identity() for file in self.inputs.files],
             "model": self.labeller.folder.digest,
-            "options": {**chosen, "max_length": self.labeller.max_length},
+            "options": {**chosen, "max_length": self.labeller.max_length, "device": device_kind(self.options.device)},
         }
         return dict(json.loads(json.dumps(identity)))  # as it comes back from the claim: lists, not tuples
 
@@ -117,9 +110,10 @@ def _label(job: Job, work: Work, clock: Clock) -> Metrics:
     adopted = [seal for seal in seals if seal]
     if adopted:
         log.info("going on: %d of %d parts were sealed by an earlier run", len(adopted), len(shards))
+    started = time.perf_counter()
     if len(adopted) < len(shards):
         job.labeller.load()
-    load_seconds, started = clock.seconds(), time.perf_counter()
+    load_seconds, started = round(time.perf_counter() - started, 3), time.perf_counter()
     done = sum(seal["rows_in"] for seal in adopted)
     with Progress(total, job.options.progress, done=done) as progress:
         for number, planned in enumerate(shards):

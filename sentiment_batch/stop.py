@@ -16,9 +16,13 @@ _noted: int | None = None
 
 
 def install() -> None:
-    """Note SIGINT, SIGTERM and SIGHUP from now on. Call it from the main thread."""
+    """Note SIGINT, SIGTERM and SIGHUP from now on, but for those that nohup or `&` told us to ignore.
+
+    Call it from the main thread.
+    """
     for number in _SIGNALS:
-        signal.signal(number, _note)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _note)
 
 
 def check() -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 from sentiment_batch.config import TrainOptions
 from sentiment_batch.measure.metrics import Clock, Metrics, document
-from sentiment_batch.model.folder import TRAINING, files_digest
-from sentiment_batch.model.recipe import Recipe, resolve_recipe
+from sentiment_batch.model.folder import TRAINING, files_digest, read_model_folder
+from sentiment_batch.model.recipe import SCRATCH, Recipe, resolve_recipe
 from sentiment_batch.read.split import Splits, read_splits
 from sentiment_batch.write.commit import Identity, claim
-from sentiment_batch.write.store import write_json
+from sentiment_batch.write.store import sync_files, write_json
 
 TRAINING_FORMAT = 1  # goes up when the same job would give another model: part of every job's identity
 
@@ -33,16 +33,17 @@ def train(options: TrainOptions) -> Metrics:
     claimed = claim(options.output, identity, TRAINING, options.overwrite)
     if isinstance(claimed, dict):
         log.info("done already: %s", options.output)
-        return {**_metrics(claimed, clock), "already_done": True}
+        return {**_metrics(claimed, options.output, clock), "already_done": True}
     try:
         report = splits.report()
         _log_report(report)
         from sentiment_batch.training import train_model  # PyTorch takes seconds to load; what is done needs none
 
         training = train_model(options, recipe, splits, report, claimed, identity)
+        sync_files(claimed.folder)
         write_json(claimed.folder / TRAINING, training)
         claimed.publish()
-        return _metrics(training, clock, claimed.resumed)
+        return _metrics(training, options.output, clock, claimed.resumed)
     finally:
         claimed.release()
 
@@ -72,19 +73,20 @@ def _identity(options: TrainOptions, recipe: Recipe, splits: Splits) -> Identity
     content = hashlib.sha256()
     for split in (splits.train, splits.valid):
         content.update(json.dumps([split.texts, split.labels], ensure_ascii=False).encode(errors="surrogatepass"))
-    names = ("base_model", "revision", "max_length", "batch_tokens", "metric", "class_weights", "seed", "dtype")
+    local = options.base_model != SCRATCH and Path(options.base_model).is_dir()
+    names = ("revision", "max_length", "batch_tokens", "metric", "class_weights", "seed", "dtype")
     identity = {
         "training_format": TRAINING_FORMAT,
         "command": "train",
         "data_sha256": content.hexdigest(),
-        "base_model_sha256": files_digest(options.base_model) if Path(options.base_model).is_dir() else None,
+        "base_model": files_digest(options.base_model) if local else options.base_model,
         "options": {name: getattr(options, name) for name in names},
         "recipe": asdict(recipe),
     }
     return dict(json.loads(json.dumps(identity)))
 
 
-def _metrics(training: dict[str, Any], clock: Clock, resumed: bool = False) -> Metrics:
+def _metrics(training: dict[str, Any], path: str, clock: Clock, resumed: bool = False) -> Metrics:
     best = next(each for each in training["epochs"] if each["epoch"] == training["best_epoch"])
     names = {"ACC": "accuracy", "F1": "macro_f1", "REC": "macro_recall", "PRE": "macro_precision"}
     return document(
@@ -92,7 +94,11 @@ def _metrics(training: dict[str, Any], clock: Clock, resumed: bool = False) -> M
         clock,
         resumed,
         job_id=training["job_id"],
-        model={name: training[name] for name in ("base_model", "labels", "max_length", "device", "dtype")},
+        model={
+            "path": path,
+            "digest": read_model_folder(path).digest,
+            **{name: training[name] for name in ("base_model", "labels", "max_length", "device", "dtype")},
+        },
         data=training["data"],
         evaluation=best,
         best_epoch=training["best_epoch"],

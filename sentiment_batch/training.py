@@ -115,8 +115,8 @@ def _epochs(
         history.append(figures)
         if best is None or figures[metric] > best[metric]:
             best = figures
-            checkpoint.save_best(fit.model)
-        checkpoint.save(fit, history)
+            checkpoint.save_best(fit.model, epoch.number)
+        checkpoint.save(fit, history, best["epoch"])
         log.info(
             "epoch %d of %d: train loss %.4f, valid macro F1 %.4f, accuracy %.4f%s",
             *(epoch.number, recipe.epochs, epoch.train_loss, figures["macro_f1"], figures["accuracy"]),

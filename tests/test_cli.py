@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -216,3 +217,77 @@ def test_a_run_that_is_not_alone_is_busy(tiny_model: Path, tmp_path: Path) -> No
     assert second.returncode == 5
     assert f"process {first.pid} on " in second.stderr
     assert first.wait(timeout=60) == 0
+
+
+def score_command(tiny_model: Path, tmp_path: Path, *others: str) -> list[str]:
+    pq.write_table(
+        pa.table({"id": range(2000), "text": random_texts(2000)}), tmp_path / "a.parquet", row_group_size=500
+    )
+    return [
+        *(sys.executable, "-m", "sentiment_batch", "score", str(tmp_path / "a.parquet"), "--model", str(tiny_model)),
+        *("--output", str(tmp_path / "out"), "--shard-rows", "500", "--batch-tokens", "64", *others),
+    ]
+
+
+def test_a_reader_that_goes_away_stops_nothing(tiny_model: Path, tmp_path: Path) -> None:
+    command = shlex.join(score_command(tiny_model, tmp_path, "--progress", "bar"))
+    ended = subprocess.run(["bash", "-c", f"set -o pipefail; {command} 2>&1 | head -c 1 > /dev/null"], check=False)
+    assert pq.read_table(tmp_path / "out").num_rows == 2000
+    assert ended.returncode == 0
+
+
+def test_a_full_standard_output_does_not_undo_a_finished_job(tiny_model: Path, tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(score_command(tiny_model, tmp_path), check=False, stdout=full, stderr=subprocess.DEVNULL)
+    assert ended.returncode == 0
+    assert (tmp_path / "out" / "_SUCCESS").exists()
+
+
+def test_nohup_means_it(tiny_model: Path, tmp_path: Path) -> None:
+    command = shlex.join(score_command(tiny_model, tmp_path))
+    process = subprocess.Popen(["bash", "-c", f"trap '' HUP; exec {command}"], stderr=subprocess.DEVNULL)
+    while not list(tmp_path.glob(".out.wip/part-*")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=60) == 0
+
+
+def test_a_signal_while_a_large_text_file_is_planned(tiny_model: Path, tmp_path: Path) -> None:
+    with open(tmp_path / "a.tsv", "wb") as file:
+        file.write(b"text\n")
+        for _ in range(60):
+            file.write(b"x\n" * 2**19)
+    command = [
+        *(sys.executable, "-m", "sentiment_batch", "score", str(tmp_path / "a.tsv"), "--model", str(tiny_model)),
+        *("--output", str(tmp_path / "out")),
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while not (tmp_path / ".out.wip" / ".claim.json").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    sent = time.monotonic()
+    process.terminate()
+    assert process.wait(timeout=30) == 143
+    assert time.monotonic() - sent < 5
+    assert not (tmp_path / ".out.wip").exists(), "there is nothing to go on with"
+
+
+def test_remote_paths_are_not_taken_for_folders(
+    tiny_model: Path, tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.tsv").write_text("text\nabc\n")
+    ended = program("score", "a.tsv", "--model", tiny_model, "--output", "s3://bucket/out")
+    assert (ended.code, os.listdir(tmp_path)) == (2, ["a.tsv"])
+    ended = program("score", "s3://bucket/a.tsv", "--model", tiny_model, "--output", "out")
+    assert ended.code == 3
+    assert "only local files are read" in ended.err
+
+
+def test_a_file_without_a_header_is_not_quoted(tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    (tmp_path / "a.tsv").write_text(f"{SECRET}\tpositive\n")
+    ended = program("score", tmp_path / "a.tsv", "--model", tiny_model, "--output", tmp_path / "out")
+    assert ended.code == 3
+    assert "if the file has no header line, its 2 columns with --columns" in ended.err
+    assert "rahasia" not in ended.err

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -65,8 +66,11 @@ def test_gates(split: Path, tiny_model: Path, tmp_path: Path, program: Program) 
     assert [gate["holds"] for gate in metrics["gates"]] == [True, False]
     again, _ = evaluated(program, tiny_model, split, tmp_path / "out", "--gate", "recall[neutral]>0.999")
     assert again == 9, "done already, but not good enough"
-    assert evaluated(program, tiny_model, split, tmp_path / "out", "--gate", "macro_f1>=0.01")[0] == 0
-    assert metrics_of(tmp_path / "out")["status"] == "done"
+    published = (tmp_path / "out" / "metrics.json").read_bytes()
+    arguments = (program, tiny_model, split, tmp_path / "out", "--metrics", copy, "--gate", "macro_f1>=0.01")
+    assert evaluated(*arguments)[0] == 0
+    assert json.loads(copy.read_text())["status"] == "done"
+    assert (tmp_path / "out" / "metrics.json").read_bytes() == published, "what is visible never changes"
 
 
 @pytest.mark.parametrize(
@@ -129,3 +133,43 @@ def test_the_masked_smsa_test_split_is_refused(tiny_model: Path, tmp_path: Path,
     assert code == 3
     assert "all 500 rows are labelled 'neutral'" in err
     assert "masked" in err
+
+
+def test_a_model_without_finite_scores_is_refused(
+    split: Path, tiny_model: Path, tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows that are left would make it look perfect."""
+    from sentiment_batch.model import torch_engine
+
+    engine_of = torch_engine.engine_of
+
+    def broken(*arguments: object) -> object:
+        engine = engine_of(*arguments)  # type: ignore[arg-type]
+
+        def nearly_all(ids: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+            logits = engine(ids, mask)
+            logits[1:] = np.nan
+            return logits
+
+        return nearly_all
+
+    monkeypatch.setattr(torch_engine, "engine_of", broken)
+    code, err = evaluated(program, tiny_model, split, tmp_path / "out", "--gate", "accuracy>=0")
+    assert code == 8
+    assert "gives no finite score for" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_long_labels_are_not_shown(tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    (tmp_path / "swapped.tsv").write_text("label\ttext\n" + "rahasia pelanggan yang panjang sekali\tpositive\n" * 2)
+    code, err = evaluated(program, tiny_model, tmp_path / "swapped.tsv", tmp_path / "out")
+    assert code == 3
+    assert "row 0: the label (a long text) in 'label'" in err
+    assert "rahasia" not in err
+
+
+def test_labels_that_are_lists(tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    pq.write_table(pa.table({"text": ["a"], "label": [["positive"]]}), tmp_path / "a.parquet")
+    code, err = evaluated(program, tiny_model, tmp_path / "a.parquet", tmp_path / "out")
+    assert code == 3
+    assert "'label' holds list<element: string>, not single values" in err

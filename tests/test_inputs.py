@@ -192,7 +192,7 @@ def test_the_identity_is_the_content_without_the_folder(tmp_path: Path) -> None:
     os.utime(path, ns=(5, 7))
     identity = one(path).identity()
     edges = hashlib.sha256(data[: 64 * 1024] + data[-64 * 1024 :]).hexdigest()
-    assert identity == {"name": "a.tsv", "size": len(data), "mtime_ns": 7, "edges_sha256": edges}
+    assert identity == {"format": "tsv", "name": "a.tsv", "size": len(data), "mtime_ns": 7, "edges_sha256": edges}
 
     path.rename(tmp_path / "a.tsv")
     assert one(tmp_path / "a.tsv").identity() == identity

@@ -1,4 +1,5 @@
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +166,23 @@ def test_what_it_refuses(labeller: Labeller, tiny_model: Path, tmp_path: Path) -
         Labeller(str(tiny_model), max_length=65)
     with pytest.raises(ModelRefused, match="no model folder"):
         Labeller(str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("options", [{"engine": "other"}, {"dtype": "float8"}, {"max_length": 0}, {"batch_tokens": -1}])
+def test_options_from_python_are_checked_too(options: dict[str, object], tiny_model: Path) -> None:
+    with pytest.raises(UsageError, match=next(iter(options))):
+        Labeller(str(tiny_model), **options)
+
+
+def test_numbers_are_no_texts(labeller: Labeller) -> None:
+    with pytest.raises(InputError, match="'text' holds int64, not strings"):
+        labeller(pa.table({"text": [1]}))
+
+
+def test_a_model_that_is_replaced_while_it_is_loaded(tiny_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    labeller = Labeller(str(folder))
+    (folder / "config.json").write_bytes((folder / "config.json").read_bytes() + b" ")
+    with pytest.raises(ModelRefused, match="changed while it was loaded"):
+        labeller.predict(["a"])

@@ -23,7 +23,7 @@ def test_a_table(tiny_model: Path, program: Program) -> None:
 
 
 def test_lines_of_json_from_standard_input(tiny_model: Path, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("enak sekali 🙂\n\njelek"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("enak sekali 🙂\n\njelek".encode())))
     ended = program("predict", "--model", tiny_model, "--json")
     lines = [json.loads(line) for line in ended.out.splitlines()]
     assert [line["text"] for line in lines] == ["enak sekali 🙂", "", "jelek"]
@@ -38,3 +38,12 @@ def test_no_model(tmp_path: Path, program: Program) -> None:
     ended = program("predict", "--model", tmp_path / "none", "a")
     assert ended.code == 8
     assert "no model folder" in ended.err
+
+
+def test_what_is_not_utf8(tiny_model: Path, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"enak\n\xff\n")))
+    ended = program("predict", "--model", tiny_model)
+    assert ended.code == 3
+    assert "standard input, line 2: not UTF-8" in ended.err
+    ended = program("predict", "--model", tiny_model, "a\udcff")
+    assert ended.code == 2

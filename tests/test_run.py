@@ -119,3 +119,45 @@ def test_the_example_job_works_on_the_sample(
     assert ended.code == 0, ended.err
     assert pq.read_table(tmp_path / "out" / "labelled").num_rows == 500
     assert "gate      macro_f1>=0.70: holds" in ended.out
+
+
+def test_each_step_writes_its_own_metrics_too(job: Path, tmp_path: Path, program: Program) -> None:
+    job.write_text(job.read_text() + 'metrics = "score.json"\n')
+    assert program("run", job, "--metrics", "run.json").code == 0
+    score, run = (json.loads((tmp_path / name).read_text()) for name in ("score.json", "run.json"))
+    assert run["steps"]["score"] == score
+
+
+def test_what_was_done_before_a_failure_is_in_its_metrics(job: Path, tmp_path: Path, program: Program) -> None:
+    ended = program("run", job, "--set", "score.input=none.tsv", "--metrics", "run.json")
+    assert ended.code == 3
+    metrics = json.loads((tmp_path / "run.json").read_text())
+    assert (metrics["status"], metrics["exit_code"], list(metrics["steps"])) == ("failed", 3, ["train", "evaluate"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (('output = "labelled"', 'output = "labelled"\nlog_format = "json"'), "log_format, which is of the whole run"),
+        (('input = ["sample:test"]', ""), "[score]: Missing argument 'INPUT...'"),
+        (("epochs = 1", "epochs = 1.5"), "[train]: Invalid value for '--epochs': 1.5 is not a whole number"),
+        (("epochs = 1", "epochs = true"), "True is not a whole number"),
+        (("epochs = 1", "epochs = []"), "[] is not a whole number"),
+        (('keep_columns = ["text"]', "keep_columns = 5"), "5 is not a list of names"),
+    ],
+)
+def test_values_of_the_wrong_kind(change: tuple[str, str], said: str, job: Path, program: Program) -> None:
+    job.write_text(job.read_text().replace(*change))
+    ended = program("run", job)
+    assert ended.code == 2
+    assert said in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_several_values_in_a_variable_stand_on_lines(
+    job: Path, tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SENTIMENT_BATCH_EVALUATE_GATE", "accuracy >= 0.0\nmacro_f1 >= 0.0")
+    assert program("run", job, "--metrics", "run.json").code == 0
+    gates = json.loads((tmp_path / "run.json").read_text())["steps"]["evaluate"]["gates"]
+    assert [gate["condition"] for gate in gates] == ["accuracy >= 0.0", "macro_f1 >= 0.0"]

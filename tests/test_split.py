@@ -154,7 +154,7 @@ def test_a_label_column_that_holds_no_names_is_an_input_error(tmp_path: Path, la
     ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
 )
 def test_a_label_is_a_name_whatever_its_column_holds(tmp_path: Path, labels: pa.Array, names: list[str | None]) -> None:
-    assert label_names(labels).to_pylist() == names
+    assert label_names(labels, "a.parquet", "label") == names
     path = put_table(tmp_path / "a.parquet", text=["b", None, "a"], label=labels)
     assert read(path) == Split(["b", "a"], [names[0], names[2]], 1)
 

@@ -348,3 +348,47 @@ def test_scratch_learns_the_sample(tmp_path: Path) -> None:
     shares = np.array([each["rows"] for each in metrics["evaluation"]["per_class"].values()]) / 500
     assert metrics["headline"]["ACC"] > shares.max() + 0.2
     assert metrics["headline"]["F1"] > 0.75
+
+
+def test_a_head_for_other_labels_is_begun_anew(tmp_path: Path, tiny_model: Path) -> None:
+    from safetensors.torch import load_file
+
+    from sentiment_batch.model.base import load_base_model
+
+    kept = load_file(tiny_model / "model.safetensors")["classifier.weight"]
+    same = load_base_model(str(tiny_model), None, LABELS).model.classifier.weight
+    other = load_base_model(str(tiny_model), None, ("baik", "buruk", "biasa")).model.classifier.weight
+    assert (same == kept).all()
+    assert not (other == kept).any()
+
+
+def test_a_loss_that_is_no_number(data: tuple[Path, Path], tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    wild = ("--learning-rate", "1e20", "--max-grad-norm", 0)
+    ended = program(*arguments(data, tiny_model, tmp_path / "model", *wild))
+    assert ended.code == 2
+    assert "give a lower --learning-rate" in ended.err
+    assert not (tmp_path / ".model.wip").exists()
+
+
+def test_best_weights_and_best_epoch_survive_a_kill_between_their_files(
+    data: tuple[Path, Path], tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights of a later epoch that was never recorded must not stand for those of the best one."""
+    from safetensors.torch import load_file
+
+    first = train(options(data, tiny_model, tmp_path / "first", epochs=3, early_stop=0, learning_rate=0.3))
+    best = first["best_epoch"]
+    save_best = checkpoint.Checkpoint.save_best
+
+    def killed(self: checkpoint.Checkpoint, model: object, epoch: int) -> None:
+        save_best(self, model, epoch)  # type: ignore[arg-type]
+        raise Stopped(15)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.Checkpoint, "save_best", killed)
+        with pytest.raises(Stopped):
+            train(options(data, tiny_model, tmp_path / "second", epochs=3, early_stop=0, learning_rate=0.3))
+    second = train(options(data, tiny_model, tmp_path / "second", epochs=3, early_stop=0, learning_rate=0.3))
+    assert second["best_epoch"] == best
+    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("first", "second")]
+    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])

@@ -83,8 +83,9 @@ def performance_section(rows: int, effort: dict[str, int], seconds: float, load_
 def evaluation_section(matrix: list[list[int]], labels: tuple[str, ...]) -> Metrics:
     """Accuracy, and precision, recall and F1 by class and macro-averaged, from a confusion matrix [true][predicted].
 
-    As scikit-learn counts them: a class without rows or without predictions has 0 for what is undefined, and is part
-    of the macro average (macro F1 is the mean of the classes' F1, not the F1 of the means).
+    As scikit-learn counts them with `labels=` all of the model's: a class without rows or without predictions has 0
+    for what is undefined, and is part of the macro average (macro F1 is the mean of the classes' F1, not the F1 of the
+    means).
     """
     import numpy as np
 

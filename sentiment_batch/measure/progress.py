@@ -1,5 +1,6 @@
 """How far a long job is, for a person at a terminal or for a log that somebody reads in the morning."""
 
+import contextlib
 import logging
 import sys
 import time
@@ -28,12 +29,16 @@ class Progress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._bar.close()
+        with contextlib.suppress(OSError):
+            self._bar.close()
 
     def add(self, count: int) -> None:
         self.done += count
         self.done_here += count
-        self._bar.update(count)
+        try:
+            self._bar.update(count)
+        except OSError:
+            self._bar.disable = True  # whoever looked at it has gone
         now = time.perf_counter()
         if self.style == "log" and now - self.logged >= _LOG_SECONDS:
             self.logged = now

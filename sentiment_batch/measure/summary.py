@@ -7,7 +7,7 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
     """One line for each thing worth knowing; the rest is in the metrics JSON."""
     if "steps" in metrics:
         return "\n\n".join(f"{step}\n{summary(each, None)}" for step, each in metrics["steps"].items())
-    status = "done already" if metrics.get("already_done") else metrics["status"].replace("_", " ")
+    status = metrics["status"].replace("_", " ") + (" already" if metrics.get("already_done") else "")
     lines = [("status", status + (f": {output}" if output else ""))]
     if "rows" in metrics:
         rows = metrics["rows"]

@@ -26,7 +26,7 @@ class BaseModel:
 
 
 def load_base_model(name: str, revision: str | None, labels: tuple[str, ...]) -> BaseModel:
-    """The encoder of the base model under a fresh classification head, labels by name in its configuration.
+    """The base model with a head for the labels: a new one, unless it has one for these very labels already.
 
     Raises `ModelRefused` for a model that is not a known encoder or has no safetensors, and `EnvironmentFailure` if
     it cannot be fetched.
@@ -54,9 +54,28 @@ def load_base_model(name: str, revision: str | None, labels: tuple[str, ...]) ->
         raise _reason(name, error) from error
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         raise ModelRefused(f"{name} has no fast tokenizer; save one as tokenizer.json first")
+    if not _has_head_for(name, where, labels):
+        _begin_head_anew(model)
     tokenizer.backend_tokenizer.no_truncation()  # cutting and padding are ours
     tokenizer.backend_tokenizer.no_padding()
     return BaseModel(model, tokenizer, limit)
+
+
+def _has_head_for(name: str, where: dict[str, Any], labels: tuple[str, ...]) -> bool:
+    """Whether the base model has a classification head for these very labels: then it is gone on with."""
+    from transformers import AutoConfig
+
+    numbered = AutoConfig.from_pretrained(name, **where).id2label or {}
+    return tuple(numbered.get(number) for number in range(len(numbered))) == labels
+
+
+def _begin_head_anew(model: Any) -> None:
+    """Draw the head's weights as BERT does. A head for other labels, if there are as many, would be kept otherwise."""
+    for module in model.classifier.modules():
+        if isinstance(module, torch.nn.Linear):
+            torch.nn.init.normal_(module.weight, std=getattr(model.config, "initializer_range", 0.02))
+            if module.bias is not None:
+                torch.nn.init.zeros_(module.bias)
 
 
 def _reason(name: str, error: Exception) -> Exception:

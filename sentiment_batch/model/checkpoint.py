@@ -10,8 +10,6 @@ from safetensors.torch import load_file, save_file
 
 from sentiment_batch.model.fit import Fit
 
-_BEST = "best.safetensors"
-
 
 class Checkpoint:
     """The files of a training in progress. `path`, a JSON file, is replaced last: what it names is whole."""
@@ -20,17 +18,17 @@ class Checkpoint:
         self.path, self.folder = path, path.parent
         self.folder.mkdir(exist_ok=True)
 
-    def save(self, fit: Fit, history: list[dict[str, Any]]) -> None:
-        """Keep the state behind the epoch that just ended, in place of the one before."""
+    def save(self, fit: Fit, history: list[dict[str, Any]], best_epoch: int) -> None:
+        """Keep the state behind the epoch that just ended, in place of the one before, and the best weights."""
         tensors, values = fit.state()
         name = f"epoch-{fit.epoch}.safetensors"
         _save(tensors, self.folder / name)
-        state = {"tensors": name, "values": values, "history": history}
+        state = {"tensors": name, "best": _best(best_epoch), "values": values, "history": history}
         scratch = self.path.with_suffix(".tmp")
         scratch.write_text(json.dumps(state), encoding="utf-8")
         _move(scratch, self.path)
-        for old in self.folder.glob("epoch-*.safetensors"):
-            if old.name != name:
+        for old in self.folder.glob("*.safetensors"):
+            if old.name not in (name, state["best"]):
                 old.unlink()
 
     def restore(self, fit: Fit) -> list[dict[str, Any]]:
@@ -41,12 +39,17 @@ class Checkpoint:
         fit.restore(load_file(self.folder / state["tensors"]), state["values"])
         return list(state["history"])
 
-    def save_best(self, model: torch.nn.Module) -> None:
+    def save_best(self, model: torch.nn.Module, epoch: int) -> None:
         tensors = {name: each.detach().cpu().clone().contiguous() for name, each in model.state_dict().items()}
-        _save(tensors, self.folder / _BEST)
+        _save(tensors, self.folder / _best(epoch))
 
     def load_best(self, model: torch.nn.Module) -> None:
-        model.load_state_dict(load_file(self.folder / _BEST))
+        state = json.loads(self.path.read_text(encoding="utf-8"))
+        model.load_state_dict(load_file(self.folder / state["best"]))
+
+
+def _best(epoch: int) -> str:
+    return f"best-{epoch}.safetensors"
 
 
 def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
@@ -59,3 +62,6 @@ def _move(scratch: Path, path: Path) -> None:
     with open(scratch, "rb") as file:
         os.fsync(file.fileno())
     os.replace(scratch, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)

@@ -1,5 +1,6 @@
 """Tokens and targets -> a trained model: the whole of the training loop."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from sentiment_batch import stop
+from sentiment_batch.errors import UsageError
 from sentiment_batch.model.batches import pad
 from sentiment_batch.model.classifier import Classifier
 from sentiment_batch.model.recipe import Recipe
@@ -71,6 +73,11 @@ class Fit:
                         self.recipe, self.epoch, (step + 0.5) / len(batches)
                     )
                 total += self._step(rows, weights, random) * len(rows)
+                if not math.isfinite(total):
+                    raise UsageError(
+                        f"the loss is not a finite number any more in epoch {self.epoch + 1}; "
+                        "give a lower --learning-rate, or --dtype float32"
+                    )
                 self.progress(len(rows))
             self.epoch += 1
             yield Epoch(

@@ -39,6 +39,12 @@ class ModelFolder:
     pad_token_id: int
     base_model: str | None
     digest: str  # SHA-256 over the names and contents of the files that decide a label
+    stamps: tuple[tuple[str, int, int], ...]  # of the same files: name, bytes, time of change
+
+    def check_unchanged(self) -> None:
+        """Raise `ModelRefused` if a file is not the one that the digest is of."""
+        if _stamps(self.path, [name for name, _, _ in self.stamps]) != self.stamps:
+            raise ModelRefused(f"{self.path} changed while it was loaded; run again when nobody writes to it")
 
 
 def read_model_folder(path: str) -> ModelFolder:
@@ -50,6 +56,7 @@ def read_model_folder(path: str) -> ModelFolder:
         if not (folder / name).is_file():
             raise ModelRefused(f"{path} has no {name}; is it a folder that `sentiment-batch train` wrote?")
     weights = weight_files(folder)
+    stamps = _stamps(path, [CONFIG, TOKENIZER, *weights])
     config = read_config(folder / CONFIG)
     training = read_config(folder / TRAINING) if (folder / TRAINING).is_file() else {}
     limit = position_limit(config, path)
@@ -62,6 +69,7 @@ def read_model_folder(path: str) -> ModelFolder:
         pad_token_id=_pad_token_id(config, path),
         base_model=training.get("base_model"),
         digest=files_digest(path, (CONFIG, TOKENIZER, *weights)),
+        stamps=stamps,
     )
 
 
@@ -145,11 +153,19 @@ def _labels(config: dict[str, Any], where: str) -> tuple[str, ...]:
     return labels
 
 
+def _stamps(path: str, names: list[str]) -> tuple[tuple[str, int, int], ...]:
+    try:
+        stats = [(name, os.stat(Path(path) / name)) for name in names]
+    except FileNotFoundError:
+        return ()
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+
+
 def files_digest(path: str, names: tuple[str, ...] | None = None) -> str:
-    """The SHA-256 over the names and contents of the files of a folder: those that are named, or all of them."""
+    """The SHA-256 over the names and contents of the files of a folder: those that are named, or all but the README."""
     folder = Path(path)
     digest = hashlib.sha256()
-    for name in names or sorted(each.name for each in folder.iterdir() if each.is_file()):
+    for name in names or sorted(each.name for each in folder.iterdir() if each.is_file() and each.name != "README.md"):
         with open(folder / name, "rb") as file:
             digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
     return digest.hexdigest()

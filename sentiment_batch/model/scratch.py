@@ -22,6 +22,7 @@ from scipy.sparse import coo_matrix, csr_matrix, hstack
 from threadpoolctl import threadpool_limits
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+from sentiment_batch import stop
 from sentiment_batch.errors import InputError
 from sentiment_batch.model.base import BaseModel
 
@@ -94,6 +95,7 @@ def soft_targets(texts: list[str], one_hot: np.ndarray, seed: int) -> np.ndarray
         features = hstack([words.fit_transform(texts), characters.fit_transform(texts)]).tocsr()
     except ValueError:  # no word occurs twice
         return one_hot
+    stop.check()
     teacher = LogisticRegression(C=3, max_iter=60, tol=1e-3)
     folds = StratifiedKFold(_TEACHER_FOLDS, shuffle=True, random_state=seed)
     # The matrices are small: on a shared machine several BLAS threads take four times as long as one.
@@ -123,7 +125,9 @@ def _vocabulary(texts: list[str], path: Path) -> dict[str, int]:
     )
     tokenizer.train_from_iterator(texts, trainer)
     vocabulary = dict(sorted(tokenizer.get_vocab().items(), key=lambda each: each[1]))
-    path.write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
+    scratch = path.with_suffix(".tmp")
+    scratch.write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
+    scratch.replace(path)
     return vocabulary
 
 

@@ -7,6 +7,7 @@ from itertools import chain
 import numpy as np
 from tokenizers import Tokenizer
 
+from sentiment_batch import stop
 from sentiment_batch.errors import ModelRefused
 from sentiment_batch.model.folder import TOKENIZER
 
@@ -57,6 +58,7 @@ def tokenise(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> Tok
     lengths = np.zeros(len(texts), np.int32)
     pieces = [np.zeros(0, np.int32)]  # arrays, because a list of Python numbers takes nine times the memory
     for first in range(0, len(texts), _TEXTS_AT_ONCE):
+        stop.check()
         cut = [text[:limit] for text in texts[first : first + _TEXTS_AT_ONCE]]
         rows: list[list[int]] = []
         for row, encoding in enumerate(tokenizer.encode_batch_fast(cut, add_special_tokens=False), first):

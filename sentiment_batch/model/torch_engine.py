@@ -1,7 +1,6 @@
 """A model folder -> an engine that runs on PyTorch, on a CPU or a GPU."""
 
 import contextlib
-import os
 import warnings
 from collections.abc import Iterator
 
@@ -12,7 +11,6 @@ from sentiment_batch.errors import EnvironmentFailure, ModelRefused, UsageError
 from sentiment_batch.model.classifier import Engine
 from sentiment_batch.model.folder import ModelFolder
 
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 _OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator: can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 

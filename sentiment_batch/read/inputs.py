@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from sentiment_batch import stop as stop_signal
 from sentiment_batch.errors import InputError, UsageError
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
@@ -17,7 +18,7 @@ FORMATS = {".tsv": "tsv", ".tab": "tsv", ".csv": "csv", ".parquet": "parquet", "
 SAMPLE_SPLITS = ("train", "valid", "test")
 _EDGE_BYTES = 64 * 1024
 _BLOCK_BYTES = 2**20
-_MARKERS = "*?["
+_GLOB_CHARACTERS = "*?["
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class InputFile:
         """What makes this file this file, apart from the folder where it lies."""
         return {
             "name": os.path.basename(self.path),
+            "format": self.format,
             "size": self.size,
             "mtime_ns": self.mtime_ns,
             "edges_sha256": self.edges_sha256,
@@ -44,10 +46,10 @@ class InputFile:
 def find_inputs(paths: Iterable[str], format: str = "auto") -> list[InputFile]:
     """The files behind the paths: in the order given, those of a glob or a folder sorted by name.
 
-    A folder is searched to its bottom; names that begin with `_` or `.` are left out, as Spark and Hive do, because
-    that is where tools put what is not data. `sample:train`, `sample:valid` and `sample:test` are the embedded
-    reviews. Raises `InputError` for a path without a file, a file that is given twice, formats that are mixed, and
-    `UsageError` for a format that the name does not tell.
+    A folder is searched to its bottom. In it and in a glob, names that begin with `_` or `.` are left out, as Spark and
+    Hive do, because that is where tools put what is not data. `sample:train`, `sample:valid` and `sample:test` are the
+    embedded reviews. Raises `InputError` for a path without a file, a file that is given twice, formats that are mixed,
+    and `UsageError` for a format that the name does not tell.
     """
     files = [_describe(path, format) for given in paths for path in _expand(given)]
     seen: dict[str, str] = {}
@@ -101,6 +103,7 @@ def byte_blocks(file: InputFile, start: int = 0, stop: int | None = None) -> Ite
                 if not block:
                     return
                 position += len(block)
+                stop_signal.check()  # a large text file is read for minutes before its first row is labelled
                 yield block
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{file.path} cannot be read near byte {position}: {error}; nothing was published") from error
@@ -116,11 +119,15 @@ def _expand(given: str) -> list[str]:
         return found
     if os.path.exists(given):
         return [given]
-    if any(marker in given for marker in _MARKERS):
-        found = sorted(path for path in glob.glob(given, recursive=True) if os.path.isfile(path))
+    if any(character in given for character in _GLOB_CHARACTERS):
+        hidden = os.path.basename(given).startswith("_")
+        matches = (path for path in glob.glob(given, recursive=True) if os.path.isfile(path))
+        found = sorted(path for path in matches if hidden or not os.path.basename(path).startswith("_"))
         if not found:
             raise InputError(f"no file matches {given}")
         return found
+    if "://" in given:
+        raise InputError(f"{given}: only local files are read; copy it here, or mount it")
     raise InputError(f"no such file: {given}")
 
 

@@ -1,5 +1,6 @@
 """Input files -> shards: the whole job, cut into pieces that can be done in any order, before a row is labelled."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -52,7 +53,7 @@ def open_inputs(paths: tuple[str, ...], format: str, columns: tuple[str, ...], r
         headers = tuple(delimited.header(file, columns) for file in files)
         schemas = [pa.schema([(name, pa.string()) for name in names]) for names, _ in headers]
     for file, schema in zip(files, schemas, strict=True):
-        _check_columns(file, schema, files[0], schemas[0], required)
+        _check_columns(file, schema, files[0], schemas[0], required, bool(columns))
     fields = [field.with_nullable(any(schema.field(field.name).nullable for schema in schemas)) for field in schemas[0]]
     return Inputs(files, pa.schema(fields, schemas[0].metadata), headers)
 
@@ -72,7 +73,7 @@ def plan(inputs: Inputs, shard_rows: int, shard_bytes: int, limit_rows: int | No
         for shard in shards:
             if left is not None:
                 if left == 0:
-                    break
+                    return planned
                 shard = _first_rows(shard, left, file)
                 left -= shard.rows
             planned.append(PlannedShard(len(planned), number, shard))
@@ -122,12 +123,29 @@ def _first_rows(shard: Shard, limit: int, file: InputFile) -> Shard:
     return replace(shard, stop=stop, rows=limit)
 
 
+def _no_column(file: InputFile, schema: pa.Schema, name: str, columns_given: bool) -> str:
+    """What to say. Names that are no words are left out: without a header, the first review was taken for one."""
+    if file.format == "parquet" or columns_given or all(re.fullmatch(r"[\w.-]{1,30}", each) for each in schema.names):
+        return f"{file.path} has no column {name!r}; it has: {', '.join(map(repr, schema.names))}"
+    return (
+        f"{file.path} has no column {name!r} in its first line; name the right one with --text-column or "
+        f"--label-column, or, if the file has no header line, its {len(schema.names)} columns with --columns"
+    )
+
+
 def _check_columns(
-    file: InputFile, schema: pa.Schema, first: InputFile, first_schema: pa.Schema, required: tuple[str, ...]
+    file: InputFile,
+    schema: pa.Schema,
+    first: InputFile,
+    first_schema: pa.Schema,
+    required: tuple[str, ...],
+    columns_given: bool,
 ) -> None:
     for name in required:
         if name not in schema.names:
-            raise InputError(f"{file.path} has no column {name!r}; it has: {', '.join(map(repr, schema.names))}")
+            raise InputError(_no_column(file, schema, name, columns_given))
+        if name != required[0] and pa.types.is_nested(schema.field(name).type):
+            raise InputError(f"{file.path}: the column {name!r} holds {schema.field(name).type}, not single values")
     text = required[0]
     if not parquet.is_text(schema.field(text).type):
         raise InputError(f"{file.path}: the column {text!r} holds {schema.field(text).type}, not strings; cast it")

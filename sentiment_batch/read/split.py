@@ -68,14 +68,14 @@ def read_splits(train: tuple[str, ...], valid: str, label_column: str, how: Read
     labels = label_order(learnt.labels)
     where = ", ".join(train)
     if len(labels) < 2:
-        raise InputError(f"{where}: every row has the label {labels[0]!r}; there is nothing to learn")
+        raise InputError(f"{where}: every row has the label {shown_label(labels[0])}; there is nothing to learn")
     if len(labels) > MAX_LABELS:
         raise InputError(
             f"{where}: {len(labels)} labels in the column {label_column!r}, at most {MAX_LABELS} can be learnt"
         )
     unknown = sorted(set(chosen_by.labels) - set(labels))
     if unknown:
-        raise InputError(f"{valid}: the label {unknown[0]!r} is not in the training data; it has {list(labels)}")
+        raise InputError(f"{valid}: the label {shown_label(unknown[0])} is not in the training data")
     return Splits(learnt, chosen_by, labels)
 
 
@@ -91,10 +91,7 @@ def read_split(paths: tuple[str, ...], label_column: str, how: ReadOptions) -> S
         for chunk in read_chunks(inputs, planned, (text_column, label_column), text_column, _CHUNK_ROWS):
             if chunk.rejects:
                 raise InputError(describe(chunk.rejects[0]) + "; mend it: training takes every row or none")
-            try:
-                names = label_names(chunk.batch.column(label_column)).to_pylist()
-            except (pa.ArrowException, UnicodeDecodeError) as error:
-                raise InputError(f"{path}: the column {label_column!r} holds no label names: {error}") from error
+            names = label_names(chunk.batch.column(label_column), path, label_column)
             for text, label in zip(as_strings(chunk.batch.column(text_column)).to_pylist(), names, strict=True):
                 if text is None or not text.strip():
                     blank += 1
@@ -114,8 +111,16 @@ def describe(reject: Reject) -> str:
     return f"{reject['file']}, row {reject['row']}: {reject['reason']} ({reject['detail']})"
 
 
-def label_names(column: pa.Array) -> pa.Array:
-    """A label column as strings, whatever it holds: `1` is the label "1"."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    return pc.cast(column, pa.string())
+def label_names(column: pa.Array, path: str, name: str) -> list[str | None]:
+    """A label column as strings, whatever it holds: 1 is the label "1". Raises `InputError` for lists and the like."""
+    try:
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        return list(pc.cast(column, pa.string()).to_pylist())
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: the column {name!r} holds no label names: {error}") from error
+
+
+def shown_label(label: str | None) -> str:
+    """The label for a message; not if it is as long as a review, which may have come into the column by mistake."""
+    return repr(label) if label is not None and len(label) <= 30 else "(a long text)"

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sentiment_batch.errors import Busy, OutputConflict
+from sentiment_batch.errors import Busy, OutputConflict, UsageError
 from sentiment_batch.write.store import read_json, sync_folder, write_json
 
 CLAIM, LOCK, SCRATCH = ".claim.json", ".lock", ".scratch"
@@ -83,6 +83,8 @@ def claim(output: str, identity: Identity, marker: str, overwrite: bool = False)
     the work on it belongs to another job (with `overwrite` it is replaced) or is not ours at all, and `Busy` if
     another run holds it.
     """
+    if "://" in output:
+        raise UsageError(f"--output {output}: only a local folder can be written; copy it there afterwards")
     path = Path(os.path.abspath(output))
     this = job_id(identity)
     if (finished := _finished(path, marker, this, identity, overwrite)) is not None:
@@ -144,7 +146,8 @@ def _finished(path: Path, marker: str, this: str, identity: Identity, overwrite:
 def _difference(other: dict[str, Any], identity: Identity) -> str:
     """Which parts of the identities differ, in words."""
     theirs, ours = _flat(other.get("identity", {})), _flat(identity)
-    names = sorted(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
+    names = [name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name)]
+    names.sort(key=lambda name: (name.endswith(("sha256", "mtime_ns")), name))  # what a person can read first
     shown = [f"{name} {theirs.get(name)!s:.60} there, {ours.get(name)!s:.60} here" for name in names[:3]]
     return "; ".join(shown) or "another version made it"
 

@@ -18,6 +18,14 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def sync_files(folder: Path) -> None:
+    """Make every file in a folder durable, whoever wrote it, and their names."""
+    for path in folder.iterdir():
+        if path.is_file():
+            sync_file(path)
+    sync_folder(folder)
+
+
 def sync_file(path: Path) -> None:
     with open(path, "rb") as file:
         os.fsync(file.fileno())
