@@ -175,12 +175,12 @@ def _run(
     try:
         work()
     except (SentimentBatchError, OSError, MemoryError) as error:
-        _end(error, *_outcome(error), options.debug, failed)
+        _end(error, *_outcome(error), options.debug, options.log_format, failed)
     except click.ClickException:
         raise
     except Exception as error:
         logging.getLogger(__name__).error("unexpected error; please report it", exc_info=True)
-        _end(error, 1, f"unexpected: {type(error).__name__}: {error}", False, failed)
+        _end(error, 1, f"unexpected: {type(error).__name__}: {error}", False, options.log_format, failed)
 
 
 def _outcome(error: BaseException) -> tuple[int, str]:
@@ -197,6 +197,7 @@ def _end(
     code: int,
     text: str,
     debug: bool,
+    log_format: str,
     failed: Callable[[int, str, BaseException], None] | None,
 ) -> None:
     if debug:
@@ -206,7 +207,10 @@ def _end(
             failed(code, text, error)
         except OSError as other:
             _say(f"the metrics file could not be written: {other}")
-    _say(text)
+    if log_format == "json":
+        logging.getLogger(__name__).error("%s", text, extra={"exit_code": code})
+    else:
+        _say(text)
     sys.exit(code)
 
 

@@ -52,7 +52,9 @@ class LogOptions(_Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions(_Checked):
-    format: Format = option("auto", help="Format of the inputs; auto goes by the file names.")
+    format: Format = option(
+        "auto", help="Format of the inputs; auto goes by the file names, .gz, .zst or .bz2 behind them or not."
+    )
     columns: tuple[str, ...] = option(
         (), help="Column names of a TSV or CSV without a header line, between commas.", commas=True
     )
@@ -82,7 +84,9 @@ class ScoreOptions(ReadOptions, LabelOptions, LogOptions):
     )
     label_column: str | None = option(None, help="Also score the labels in this column, in the same pass.")
     chunk_rows: int = option(32_768, help="Rows that are labelled together.", minimum=1)
-    shard_rows: int = option(131_072, help="Rows of a part at most: what a kill can cost.", minimum=1)
+    shard_rows: int = option(
+        131_072, help="Rows of a part at most: what a kill can cost. A compressed file is one part.", minimum=1
+    )
     shard_bytes: int = option(256 * 2**20, help="Input bytes of a part at most.", minimum=1)
     max_reject_rate: float = option(
         0.01, help="Publish nothing if more than this share of the rows has no label for a fault in them.", minimum=0
@@ -97,7 +101,10 @@ class EvaluateOptions(ReadOptions, LabelOptions, LogOptions):
     output: str = option(help="Folder to publish.", metavar="EVAL")
     label_column: str = option("label", help="Column that holds the true label.")
     gate: tuple[str, ...] = option(
-        (), help='A condition that must hold, such as "macro_f1>=0.85"; once or more.', metavar="CONDITION"
+        (),
+        help="A condition that must hold, once or more: macro_f1>=0.85, or recall[LABEL]>=0.8. Figures: accuracy, "
+        "macro_f1, macro_precision, macro_recall, rows; of a label precision, recall, f1.",
+        metavar="CONDITION",
     )
     overwrite: bool = option(False, help="Replace the evaluation of another job.")
     metrics: str | None = option(None, help="Also write the metrics JSON here, on failure too.", metavar="FILE")

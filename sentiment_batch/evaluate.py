@@ -79,11 +79,10 @@ def _evaluate(
     ):
         for planned in shards:
             chunks = read_chunks(inputs, planned, columns, options.text_column, _CHUNK_ROWS)
-            for batch, rejects, distinct_texts in labelled_chunks(chunks, labeller):
+            for batch, rejects, distinct_texts in labelled_chunks(chunks, labeller, progress):
                 predictions.write(batch, rejects)
                 counts = add(counts, count_rows(batch, labeller.labels, options.prefix, options.label_column))
                 counts = add(counts, {"rows_in": batch.num_rows, "distinct_texts": distinct_texts, "rejected": 0})
-                progress.add(batch.num_rows)
                 rows[planned.file] += batch.num_rows
         if counts["nonfinite"]:
             raise ModelRefused(

@@ -1,6 +1,7 @@
 """Rows in, the same rows with labels out: the heart of every command, and the door for Python callers."""
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -158,9 +159,12 @@ class Labeller:
         tokens = tokenise(self.tokenizer, scored, self.max_length)
         return Prepared(batch, tokens, numbers[number_of], status[number_of])
 
-    def label(self, prepared: Prepared) -> pa.RecordBatch:
-        """The rows with the added columns behind their own. Null where there is nothing to predict."""
-        logits = self.classifier.logits(prepared.tokens)
+    def label(self, prepared: Prepared, done: Callable[[int], None] = lambda _: None) -> pa.RecordBatch:
+        """The rows with the added columns behind their own. Null where there is nothing to predict.
+
+        `done` is told the number of distinct texts behind each batch.
+        """
+        logits = self.classifier.logits(prepared.tokens, done)
         batch, numbers, status = prepared.batch, prepared.text_numbers, prepared.status.copy()
         if len(logits):
             broken = ~np.isfinite(logits).all(axis=1)

@@ -1,6 +1,6 @@
 """What `score` and `evaluate` share: chunks in, labelled chunks out, and an account of what labelled them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from sentiment_batch.ahead import ahead
 from sentiment_batch.config import LabelOptions
-from sentiment_batch.labeller import Labeller
+from sentiment_batch.labeller import Labeller, Prepared
+from sentiment_batch.measure.progress import Progress
 from sentiment_batch.read.chunk import Chunk, Reject
 
 
@@ -26,13 +27,36 @@ def open_labeller(options: LabelOptions, text_column: str) -> Labeller:
     return Labeller(text_column=text_column, **{name: getattr(options, name) for name in names})
 
 
-def labelled_chunks(chunks: Iterable[Chunk], labeller: Labeller) -> Iterator[Labelled]:
-    """The chunks with their labels, in order; reading runs ahead of the model, and the model of the caller."""
-    prepared = ((labeller.prepare(chunk.batch), chunk.rejects) for chunk in chunks)
-    with closing(ahead(prepared)) as source:
-        labelled = (Labelled(labeller.label(rows), rejects, len(rows.tokens.lengths)) for rows, rejects in source)
-        with closing(ahead(labelled)) as finished:
-            yield from finished
+def labelled_chunks(chunks: Iterable[Chunk], labeller: Labeller, progress: Progress) -> Iterator[Labelled]:
+    """The chunks with their labels, in order; reading runs ahead of the model, and the model of the caller.
+
+    The progress counts rows batch by batch, as if each distinct text stood for as many rows: on a slow machine a chunk
+    takes an hour.
+    """
+    prepared = ((labeller.prepare(chunk.batch), chunk) for chunk in chunks)
+    with closing(ahead(prepared)) as source, closing(ahead(_labelled(source, labeller, progress))) as finished:
+        yield from finished
+
+
+def _labelled(source: Iterable[tuple[Prepared, Chunk]], labeller: Labeller, progress: Progress) -> Iterator[Labelled]:
+    for prepared, chunk in source:
+        texts = len(prepared.tokens.lengths)
+        batch = labeller.label(prepared, _counter(progress, chunk.rows, texts))
+        if not texts:
+            progress.add(chunk.rows)
+        yield Labelled(batch, chunk.rejects, texts)
+
+
+def _counter(progress: Progress, rows: int, texts: int) -> Callable[[int], None]:
+    """What counts the rows of a chunk when it is told of its texts: all of them when it was told of all texts."""
+    done = 0
+
+    def count(more: int) -> None:
+        nonlocal done
+        progress.add(rows * (done + more) // texts - rows * done // texts)
+        done += more
+
+    return count
 
 
 def device_kind(device: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, astuple, dataclass
@@ -89,6 +90,7 @@ def score(options: ScoreOptions) -> Metrics:
     whichever it is, nothing was published, and the same call again goes on behind the last sealed part.
     """
     clock = Clock()
+    _check_output(options)
     labeller = open_labeller(options, options.text_column)
     inputs = open_inputs(options.input, options.format, options.columns, required_columns(options))
     job = Job(options, labeller, inputs, kept_columns(options, inputs.schema))
@@ -123,6 +125,7 @@ def _label(job: Job, work: Work, clock: Clock) -> Metrics:
     performance = performance_section(
         progress.done_here, asdict(job.labeller.effort), time.perf_counter() - started, load_seconds
     )
+    work.resumed = bool(adopted)
     metrics = _metrics(job, sealed, performance, work, clock)
     write_json(work.folder / METRICS, metrics)
     write_manifest(work.folder, f"sentiment-batch {__version__}", work.job_id, job.identity(), sealed)
@@ -136,12 +139,11 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Progress
     counts: Counts = job.count(job.labeller(_no_rows(job)))
     counts |= {"rows_in": 0, "rejected": 0, "distinct_texts": 0}
     with PartWriter(work.folder, work.scratch, part_name(planned.index), job.schema) as part:
-        for batch, rejects, distinct_texts in labelled_chunks(chunks, job.labeller):
+        for batch, rejects, distinct_texts in labelled_chunks(chunks, job.labeller, progress):
             rows = batch.num_rows + len(rejects)
             part.write(batch.select(job.schema.names), rejects)
             counts = add(counts, job.count(batch))
             counts = add(counts, {"rows_in": rows, "rejected": len(rejects), "distinct_texts": distinct_texts})
-            progress.add(rows)
         if not counts["rows_in"] == planned.shard.rows == part.rows + len(part.rejects):
             raise AssertionError(
                 f"shard {planned.index}: {planned.shard.rows} rows in, {part.rows} out: rows were lost"
@@ -158,6 +160,14 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Progress
                 "counts": counts,
             }
         )
+
+
+def _check_output(options: ScoreOptions) -> None:
+    """An output inside an input folder would be an input of the next run."""
+    output = os.path.realpath(options.output)
+    for given in options.input:
+        if os.path.isdir(given) and os.path.commonpath([output, os.path.realpath(given)]) == os.path.realpath(given):
+            raise UsageError(f"--output {options.output} lies in the input folder {given}; put it elsewhere")
 
 
 def _no_rows(job: Job) -> pa.RecordBatch:
@@ -208,7 +218,8 @@ def _check_rejects(job: Job, seals: Iterable[Seal | None], total: int, work: Wor
     if bad > job.options.max_reject_rate * total:
         raise TooManyRejects(
             f"{bad} of {total} rows are rejected or have no finite score, more than --max-reject-rate "
-            f"{job.options.max_reject_rate:g} allows; see {work.folder / '_rejects'}; nothing was published"
+            f"{job.options.max_reject_rate:g} allows; see {work.folder / '_rejects'}; nothing was published; "
+            "raise the limit, or mend the input or the command and run it with --overwrite"
         )
 
 

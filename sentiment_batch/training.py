@@ -136,7 +136,6 @@ def _figures(epoch: Epoch, splits: Splits) -> Metrics:
     true = np.array([numbers[label] for label in splits.valid.labels])
     np.add.at(matrix, (true, epoch.valid_logits.argmax(axis=1)), 1)
     evaluation = evaluation_section(matrix.tolist(), splits.labels)
-    evaluation.pop("rows")
     head = {"epoch": epoch.number, "train_loss": epoch.train_loss, "learning_rate": epoch.learning_rate}
     return {**head, "seconds": epoch.seconds, **evaluation}
 

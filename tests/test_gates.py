@@ -44,7 +44,7 @@ def test_every_comparison(comparison: str, below: bool, equal: bool, above: bool
         ("f1[positif]>0", 0.3),
         ("f1[sangat negatif]>=5e-2", 0.05),
         (" macro_f1 >= .8 ", 0.8),
-        ("recall[positif] > -1", 0.4),
+        ("recall[positif] > 0", 0.4),
     ],
 )
 def test_every_figure(condition: str, value: float) -> None:
@@ -98,3 +98,9 @@ def test_an_unknown_label_is_answered_with_the_known_ones(label: str) -> None:
 def test_a_bound_that_is_no_number_is_refused(bound: str) -> None:
     with pytest.raises(UsageError, match="is not a number"):
         parse_gate(f"macro_f1>={bound}", LABELS)
+
+
+@pytest.mark.parametrize("condition", ["macro_f1>=85", "accuracy<=-0.1", "recall[positif]>=80"])
+def test_a_percentage_is_no_share(condition: str) -> None:
+    with pytest.raises(UsageError, match="is between 0 and 1"):
+        parse_gate(condition, ("positif", "negatif"))

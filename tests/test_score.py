@@ -397,3 +397,23 @@ def test_what_is_done_needs_no_pytorch(parquet: Path, tiny_model: Path, tmp_path
     )
     arguments = [sys.executable, "-c", code, str(parquet), str(tiny_model), str(tmp_path / "out")]
     assert subprocess.run(arguments, check=False).returncode == 0
+
+
+def test_an_output_inside_an_input_folder_is_refused(tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.tsv").write_text("text\nabc\n")
+    arguments = ("score", tmp_path / "in", "--model", tiny_model)
+    ended = program(*arguments, "--output", tmp_path / "in" / "out")
+    assert ended.code == 2
+    assert "lies in the input folder" in ended.err
+    assert program(*arguments, "--output", tmp_path / "in-out").code == 0
+
+
+def test_progress_counts_every_row_once_and_batch_by_batch(
+    parquet: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = []
+    monkeypatch.setattr("sentiment_batch.measure.progress.Progress.add", lambda _, count: added.append(count))
+    run(tmp_path, tiny_model, parquet, batch_tokens=200, shard_rows=100)
+    assert sum(added) == ROWS
+    assert len(added) > 20

@@ -30,7 +30,8 @@ def test_rows_without_a_label_are_named_by_their_reason() -> None:
 def test_an_evaluation_with_gates() -> None:
     metrics = {
         "status": "gate_failed",
-        "evaluation": {"macro_f1": 0.81239, "accuracy": 0.9},
+        "rows": {**ROWS, "in": 1_000},
+        "evaluation": {"macro_f1": 0.81239, "accuracy": 0.9, "rows": 990},
         "gates": [
             {"condition": "accuracy>=0.85", "value": 0.9, "holds": True},
             {"condition": "macro_f1>=0.85", "value": 0.81239, "holds": False},
@@ -38,7 +39,8 @@ def test_an_evaluation_with_gates() -> None:
     }
     assert summary(metrics, "eval").split("\n") == [
         "status    gate failed: eval",
-        "quality   macro f1 0.8124, accuracy 0.9000",
+        "rows      1,000 in = 12,340 out + 5 rejected",
+        "quality   macro f1 0.8124, accuracy 0.9000 on 990 of 1,000 rows",
         "gate      accuracy>=0.85: holds at 0.9000",
         "gate      macro_f1>=0.85: FAILS at 0.8124",
     ]

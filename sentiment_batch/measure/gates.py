@@ -49,4 +49,6 @@ def parse_gate(condition: str, labels: tuple[str, ...]) -> Gate:
             raise ValueError
     except ValueError:
         raise UsageError(f"{form}; {match['bound']!r} is not a number") from None
+    if figure != "rows" and not 0 <= bound <= 1:
+        raise UsageError(f"--gate {condition!r}: {figure} is between 0 and 1, so {match['bound']} decides nothing")
     return Gate(condition, figure, label, match["comparison"], bound)

@@ -21,7 +21,7 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
     if "evaluation" in metrics:
         evaluation = metrics["evaluation"]
         figures = [f"{name.replace('_', ' ')} {figure(evaluation[name])}" for name in ("macro_f1", "accuracy")]
-        lines.append(("quality", ", ".join(figures)))
+        lines.append(("quality", ", ".join(figures) + f" on {_measured(metrics)}"))
     for gate in metrics.get("gates", ()):
         lines.append(
             ("gate", f"{gate['condition']}: {'holds' if gate['holds'] else 'FAILS'} at {figure(gate['value'])}")
@@ -31,6 +31,13 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
         memory = performance["peak_rss_bytes"] / 2**20
         lines.append(("speed", f"{performance['rows_per_second']:,.0f} rows/s, peak memory {memory:,.0f} MiB"))
     return "\n".join(f"{name:<10}{text}" for name, text in lines)
+
+
+def _measured(metrics: dict[str, Any]) -> str:
+    """How many of the rows the figures are of: those with a score and a label that the model knows."""
+    measured = metrics["evaluation"].get("rows", 0)
+    total = metrics.get("rows", {}).get("in", measured)
+    return f"{measured:,} rows" if measured == total else f"{measured:,} of {total:,} rows"
 
 
 def figure(value: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sentiment_batch.errors import EnvironmentFailure, ModelRefused
+from sentiment_batch.errors import EnvironmentFailure, ModelRefused, UsageError
 from sentiment_batch.model.folder import CONFIG, model_type, position_limit, read_config, weight_files
 from sentiment_batch.model.torch_engine import quiet
 
@@ -33,6 +33,8 @@ def load_base_model(name: str, revision: str | None, labels: tuple[str, ...]) ->
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
+    if not os.path.isdir(name) and name.startswith((".", "/", "~")):
+        raise UsageError(f"--base-model {name}: no such folder")
     if os.path.isdir(name):
         model_type(read_config(Path(name) / CONFIG), name)
         weight_files(Path(name))

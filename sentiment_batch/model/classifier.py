@@ -34,8 +34,8 @@ class Classifier:
     pad_token_id: int
     effort: Effort = field(default_factory=Effort)
 
-    def logits(self, tokens: TokenIds) -> np.ndarray:
-        """float32 [texts, labels], in the order of the texts.
+    def logits(self, tokens: TokenIds, done: Callable[[int], None] = lambda _: None) -> np.ndarray:
+        """float32 [texts, labels], in the order of the texts; `done` is told the number of texts behind each batch.
 
         A batch that does not fit in memory is halved and done again. Raises `EnvironmentFailure` if one text alone
         does not fit, and `Stopped` between two batches after a signal.
@@ -63,6 +63,7 @@ class Classifier:
                     continue
                 self.effort.tokens += int(tokens.lengths[rows].sum())
                 self.effort.padded_tokens += len(rows) * width
+                done(len(rows))
         return logits
 
     def _shrink(self, rows: int, width: int) -> None:
