@@ -6,11 +6,16 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run two at a time on small machines
 
 import random
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):  # a CI in the background may have us ignore them
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
 
 SMSA = Path(__file__).parents[2] / "shared" / "data" / "smsa"
 SAMPLE = Path(__file__).parents[1] / "sentiment_batch" / "sample"
