@@ -3,6 +3,7 @@
 from typing import Any
 
 __version__ = "0.1.0"
+MADE_BY = f"sentiment-batch {__version__}"  # in whatever the program writes
 __all__ = ["Labeller"]
 
 

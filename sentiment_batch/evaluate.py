@@ -1,6 +1,5 @@
 """The job that measures a model on a labelled split, and says whether it is good enough."""
 
-import json
 import logging
 import time
 from collections import Counter
@@ -66,9 +65,7 @@ def _evaluate(
 ) -> Metrics:
     shards = plan(inputs, _CHUNK_ROWS, 2**30, options.limit_rows)
     _check_labels(options, inputs, shards, labeller)
-    started = time.perf_counter()
-    labeller.load()
-    load_seconds, started = round(time.perf_counter() - started, 3), time.perf_counter()
+    load_seconds, started = labeller.load(), time.perf_counter()
     columns = tuple(inputs.schema.names)
     counts: Counts = {}
     rows = [0] * len(inputs.files)
@@ -170,7 +167,7 @@ def _identity(options: EvaluateOptions, inputs: Inputs, labeller: Labeller) -> I
         "limit_rows",
     )
     chosen = asdict(options)
-    identity = {
+    return {
         "command": "evaluate",
         "inputs": [file.identity() for file in inputs.files],
         "model": labeller.folder.digest,
@@ -180,4 +177,3 @@ def _identity(options: EvaluateOptions, inputs: Inputs, labeller: Labeller) -> I
             "device": device_kind(options.device),
         },
     }
-    return dict(json.loads(json.dumps(identity)))

@@ -1,6 +1,7 @@
 """Rows in, the same rows with labels out: the heart of every command, and the door for Python callers."""
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -115,9 +116,11 @@ class Labeller:
         """The schema of labelled rows whose own columns are these."""
         return pa.schema([*schema, *self.added_fields()], metadata=schema.metadata)
 
-    def load(self) -> None:
-        """Load tokenizer and model now, not with the first rows."""
+    def load(self) -> float:
+        """Load tokenizer and model now, not with the first rows; the seconds that it took."""
+        started = time.perf_counter()
         _ = self.tokenizer, self.classifier
+        return round(time.perf_counter() - started, 3)
 
     @cached_property
     def tokenizer(self) -> Any:

@@ -1,17 +1,15 @@
 """The job that labels a dump: every row of the input once, in order, into sealed parts, then one rename."""
 
-import json
 import logging
 import os
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from sentiment_batch import __version__
+from sentiment_batch import MADE_BY
 from sentiment_batch.config import ScoreOptions
 from sentiment_batch.errors import OutputConflict, TooManyRejects, UsageError
 from sentiment_batch.labeller import Labeller
@@ -70,14 +68,13 @@ class Job:
     def identity(self) -> Identity:
         """All that can change a row, and nothing else."""
         chosen = {name: value for name, value in asdict(self.options).items() if name not in _NOT_IDENTITY}
-        identity = {
+        return {
             "row_format": ROW_FORMAT,
             "command": "score",
             "inputs": [file.identity() for file in self.inputs.files],
             "model": self.labeller.folder.digest,
             "options": {**chosen, "max_length": self.labeller.max_length, "device": device_kind(self.options.device)},
         }
-        return dict(json.loads(json.dumps(identity)))  # as it comes back from the claim: lists, not tuples
 
     def count(self, batch: pa.RecordBatch) -> Counts:
         return count_rows(batch, self.labeller.labels, self.options.prefix, self.options.label_column)
@@ -112,10 +109,8 @@ def _label(job: Job, work: Work, clock: Clock) -> Metrics:
     adopted = [seal for seal in seals if seal]
     if adopted:
         log.info("going on: %d of %d parts were sealed by an earlier run", len(adopted), len(shards))
+    load_seconds = job.labeller.load() if len(adopted) < len(shards) else 0.0
     started = time.perf_counter()
-    if len(adopted) < len(shards):
-        job.labeller.load()
-    load_seconds, started = round(time.perf_counter() - started, 3), time.perf_counter()
     done = sum(seal["rows_in"] for seal in adopted)
     with Progress(total, job.options.progress, done=done) as progress:
         for number, planned in enumerate(shards):
@@ -125,10 +120,10 @@ def _label(job: Job, work: Work, clock: Clock) -> Metrics:
     performance = performance_section(
         progress.done_here, asdict(job.labeller.effort), time.perf_counter() - started, load_seconds
     )
-    work.resumed = bool(adopted)
-    metrics = _metrics(job, sealed, performance, work, clock)
+    metrics = document("score", clock, bool(adopted), job_id=work.job_id, **_sections(job, sealed, performance))
+    metrics["headline"] = headline(metrics)
     write_json(work.folder / METRICS, metrics)
-    write_manifest(work.folder, f"sentiment-batch {__version__}", work.job_id, job.identity(), sealed)
+    write_manifest(work.folder, MADE_BY, work.job_id, job.identity(), sealed)
     work.publish()
     return metrics
 
@@ -223,14 +218,14 @@ def _check_rejects(job: Job, seals: Iterable[Seal | None], total: int, work: Wor
         )
 
 
-def _metrics(job: Job, seals: list[Seal], performance: Metrics, work: Work, clock: Clock) -> Metrics:
+def _sections(job: Job, seals: list[Seal], performance: Metrics) -> Metrics:
+    """The metrics of the whole job, as the sum of its seals."""
     counts: Counts = {}
     rows = [0] * len(job.inputs.files)
     for seal in seals:
         counts = add(counts, seal["counts"])
         rows[seal["file"]] += seal["rows_in"]
-    sections: dict[str, Any] = {
-        "job_id": work.job_id,
+    sections: Metrics = {
         "model": model_section(job.labeller),
         "input": job.inputs.section(rows),
         "rows": rows_section(counts),
@@ -242,8 +237,7 @@ def _metrics(job: Job, seals: list[Seal], performance: Metrics, work: Work, cloc
             **evaluation_section(counts["confusion"], job.labeller.labels),
             "rows_without_known_label": counts["unknown_labels"],
         }
-    metrics = document("score", clock, work.resumed, **sections)
-    return {**metrics, "headline": headline(metrics)}
+    return sections
 
 
 def required_columns(options: ScoreOptions) -> tuple[str, ...]:

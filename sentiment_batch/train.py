@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sentiment_batch.config import TrainOptions
-from sentiment_batch.measure.metrics import Clock, Metrics, document
+from sentiment_batch.measure.metrics import Clock, Metrics, document, headline
 from sentiment_batch.model.folder import TRAINING, files_digest, read_model_folder
 from sentiment_batch.model.recipe import SCRATCH, Recipe, resolve_recipe
 from sentiment_batch.read.split import Splits, read_splits
@@ -75,7 +75,7 @@ def _identity(options: TrainOptions, recipe: Recipe, splits: Splits) -> Identity
         content.update(json.dumps([split.texts, split.labels], ensure_ascii=False).encode(errors="surrogatepass"))
     local = options.base_model != SCRATCH and Path(options.base_model).is_dir()
     names = ("revision", "max_length", "batch_tokens", "metric", "class_weights", "seed", "dtype")
-    identity = {
+    return {
         "training_format": TRAINING_FORMAT,
         "command": "train",
         "data_sha256": content.hexdigest(),
@@ -83,12 +83,10 @@ def _identity(options: TrainOptions, recipe: Recipe, splits: Splits) -> Identity
         "options": {name: getattr(options, name) for name in names},
         "recipe": asdict(recipe),
     }
-    return dict(json.loads(json.dumps(identity)))
 
 
 def _metrics(training: dict[str, Any], path: str, clock: Clock, resumed: bool = False) -> Metrics:
     best = next(each for each in training["epochs"] if each["epoch"] == training["best_epoch"])
-    names = {"ACC": "accuracy", "F1": "macro_f1", "REC": "macro_recall", "PRE": "macro_precision"}
     return document(
         "train",
         clock,
@@ -103,5 +101,5 @@ def _metrics(training: dict[str, Any], path: str, clock: Clock, resumed: bool = 
         evaluation=best,
         best_epoch=training["best_epoch"],
         epochs=training["epochs"],
-        headline={short: best[name] for short, name in names.items()},
+        headline=headline({"evaluation": best}),
     )

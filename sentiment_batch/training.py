@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import torch
 
-from sentiment_batch import __version__
+from sentiment_batch import MADE_BY
 from sentiment_batch.config import TrainOptions
 from sentiment_batch.measure.card import model_card
 from sentiment_batch.measure.metrics import Metrics, evaluation_section
@@ -21,8 +21,6 @@ from sentiment_batch.model.tokens import tokenise
 from sentiment_batch.model.torch_engine import resolve_device
 from sentiment_batch.read.split import Splits
 from sentiment_batch.write.commit import CHECKPOINT, STATE, Identity, Work
-
-MADE_BY = f"sentiment-batch {__version__}"
 
 log = logging.getLogger(__name__)
 

@@ -6,14 +6,13 @@ import gzip
 import hashlib
 import io
 import random
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pytest
+from conftest import time_limit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -119,26 +118,6 @@ def put(path: Path, data: bytes) -> str:
 def offsets_of(lines: list[bytes]) -> list[int]:
     """The offset of each line in the file."""
     return [sum(len(line) + 1 for line in lines[:number]) for number in range(len(lines))]
-
-
-class TooSlow(BaseException):
-    """No `OSError`, as `TimeoutError` is: the code under test must not catch it."""
-
-
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Ends a loop that does not end."""
-
-    def give_up(*_: object) -> None:
-        raise TooSlow
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 tsv_pieces = (

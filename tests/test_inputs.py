@@ -4,13 +4,12 @@ import bz2
 import gzip
 import hashlib
 import os
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from conftest import time_limit
 
 import sentiment_batch
 from sentiment_batch.errors import InputError, UsageError
@@ -42,26 +41,6 @@ def found(*paths: str | Path, format: str = "auto") -> list[str]:
 def one(path: str | Path) -> InputFile:
     (file,) = find_inputs([str(path)])
     return file
-
-
-class TooSlow(BaseException):
-    """No `OSError`, as `TimeoutError` is: the code under test must not catch it."""
-
-
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Ends a loop that does not end."""
-
-    def give_up(*_: object) -> None:
-        raise TooSlow
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def test_the_files_come_in_the_order_given(tmp_path: Path) -> None:

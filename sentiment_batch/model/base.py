@@ -39,12 +39,12 @@ def load_base_model(name: str, revision: str | None, labels: tuple[str, ...]) ->
         model_type(read_config(Path(name) / CONFIG), name)
         weight_files(Path(name))
     where: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
-    numbers = {label: number for number, label in enumerate(labels)}
     try:
         with quiet():
-            config = AutoConfig.from_pretrained(
-                name, num_labels=len(labels), id2label=dict(enumerate(labels)), label2id=numbers, **where
-            )
+            config = AutoConfig.from_pretrained(name, **where)
+            same_labels = tuple((config.id2label or {}).values()) == labels
+            config.id2label = dict(enumerate(labels))
+            config.label2id = {label: number for number, label in enumerate(labels)}
             limit = position_limit(config.to_dict(), name)
             tokenizer = AutoTokenizer.from_pretrained(name, **where)
             model = AutoModelForSequenceClassification.from_pretrained(
@@ -56,19 +56,11 @@ def load_base_model(name: str, revision: str | None, labels: tuple[str, ...]) ->
         raise _reason(name, error) from error
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         raise ModelRefused(f"{name} has no fast tokenizer; save one as tokenizer.json first")
-    if not _has_head_for(name, where, labels):
+    if not same_labels:
         _begin_head_anew(model)
     tokenizer.backend_tokenizer.no_truncation()  # cutting and padding are ours
     tokenizer.backend_tokenizer.no_padding()
     return BaseModel(model, tokenizer, limit)
-
-
-def _has_head_for(name: str, where: dict[str, Any], labels: tuple[str, ...]) -> bool:
-    """Whether the base model has a classification head for these very labels: then it is gone on with."""
-    from transformers import AutoConfig
-
-    numbered = AutoConfig.from_pretrained(name, **where).id2label or {}
-    return tuple(numbered.get(number) for number in range(len(numbered))) == labels
 
 
 def _begin_head_anew(model: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from sentiment_batch.model.fit import Fit
+from sentiment_batch.model.fit import Fit, own_copies
 
 
 class Checkpoint:
@@ -40,8 +40,7 @@ class Checkpoint:
         return list(state["history"])
 
     def save_best(self, model: torch.nn.Module, epoch: int) -> None:
-        tensors = {name: each.detach().cpu().clone().contiguous() for name, each in model.state_dict().items()}
-        _save(tensors, self.folder / _best(epoch))
+        _save(own_copies(model.state_dict()), self.folder / _best(epoch))
 
     def load_best(self, model: torch.nn.Module) -> None:
         state = json.loads(self.path.read_text(encoding="utf-8"))

@@ -103,7 +103,7 @@ class Fit:
         tensors["random.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
-        return _own(tensors), {"epoch": self.epoch, "param_groups": optimizer["param_groups"]}
+        return own_copies(tensors), {"epoch": self.epoch, "param_groups": optimizer["param_groups"]}
 
     def restore(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
         """Go on where `state` was taken."""
@@ -197,6 +197,6 @@ def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Ten
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _own(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def own_copies(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Copies on the CPU: safetensors refuses tensors that share memory."""
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}

@@ -145,7 +145,8 @@ def _finished(path: Path, marker: str, this: str, identity: Identity, overwrite:
 
 def _difference(other: dict[str, Any], identity: Identity) -> str:
     """Which parts of the identities differ, in words."""
-    theirs, ours = _flat(other.get("identity", {})), _flat(identity)
+    plain = json.loads(json.dumps(identity))  # as the other comes from its file: lists, not tuples
+    theirs, ours = _flat(other.get("identity", {})), _flat(plain)
     names = [name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name)]
     names.sort(key=lambda name: (name.endswith(("sha256", "mtime_ns")), name))  # what a person can read first
     shown = [f"{name} {theirs.get(name)!s:.60} there, {ours.get(name)!s:.60} here" for name in names[:3]]
