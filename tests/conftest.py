@@ -7,12 +7,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run two at a time on 
 
 import random
 import signal
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from sentiment_batch.write.store import Store
 
 for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):  # a CI in the background may have us ignore them
     if signal.getsignal(_number) is signal.SIG_IGN:
@@ -22,6 +27,22 @@ SMSA = Path(__file__).parents[2] / "shared" / "data" / "smsa"
 SAMPLE = Path(__file__).parents[1] / "sentiment_batch" / "sample"
 
 needs_smsa = pytest.mark.skipif(not SMSA.is_dir(), reason="the SmSA files are not beside this checkout")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="the long tier of tests/faults: hours, not minutes")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long"):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(4 * 3600))
+
+
+@pytest.fixture(scope="session")
+def tier(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """`tier(quick, long)`: how many cases this run is to try."""
+    return lambda quick, long: long if request.config.getoption("--long") else quick
 
 
 @dataclass(frozen=True)
@@ -133,3 +154,46 @@ def time_limit(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The endpoint of a moto server, a real S3 over HTTP; this process's environment points to it."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    settings = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ALLOW_HTTP": "true",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1").create_bucket(Bucket="bucket")
+        yield endpoint
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str) -> str:
+    """A URL in a real object store under which nothing lies yet."""
+    return f"s3://bucket/{uuid.uuid4().hex}"
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> "Store":
+    """An empty place of each kind; the tests that take it run twice."""
+    from sentiment_batch.write.bucket import Bucket
+    from sentiment_batch.write.store import Folder
+
+    if request.param == "bucket":
+        return Bucket(request.getfixturevalue("bucket"))
+    (tmp_path / "store").mkdir()
+    return Folder(tmp_path / "store")

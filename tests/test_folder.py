@@ -1,13 +1,15 @@
 """model/folder.py: what a model folder must have, and what it is refused for."""
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sentiment_batch.errors import ModelRefused
-from sentiment_batch.model.folder import read_config, read_model_folder
+from sentiment_batch.model.folder import files_digest, read_model_folder
+from sentiment_batch.model.inspection import read_json
 
 CONFIG: dict[str, Any] = {
     "model_type": "bert",
@@ -26,6 +28,17 @@ def write_config(folder: Path, **changes: Any) -> None:
     (folder / "config.json").write_text(json.dumps(config))
 
 
+def write_tokenizer(folder: Path, *words: str) -> None:
+    vocabulary = {word: number for number, word in enumerate(words)}
+    (folder / "tokenizer.json").write_text(json.dumps({"model": {"type": "WordLevel", "vocab": vocabulary}}))
+
+
+def write_weights(path: Path, *numbers: float, name: str = "weight") -> None:
+    tensor = {"dtype": "F64", "shape": [len(numbers)], "data_offsets": [0, 8 * len(numbers)]}
+    header = json.dumps({name: tensor}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + struct.pack(f"<{len(numbers)}d", *numbers))
+
+
 def write_index(folder: Path, *names: Any) -> None:
     """Weights in several files, as large models have them."""
     (folder / "model.safetensors").unlink(missing_ok=True)
@@ -39,8 +52,8 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "model"
     folder.mkdir()
     write_config(folder)
-    (folder / "tokenizer.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"weights")
+    write_tokenizer(folder)
+    write_weights(folder / "model.safetensors")
     return folder
 
 
@@ -115,7 +128,7 @@ def test_a_configuration_that_is_no_small_object(folder: Path, content: str) -> 
 def test_a_configuration_of_one_mebibyte_is_read(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text("{}" + " " * (2**20 - 2))
-    assert read_config(path) == {}
+    assert read_json(path) == {}
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "BERT", "", ABSENT, None, 3, ["bert"]])
@@ -191,10 +204,10 @@ def test_numbers_and_names_that_contradict_each_other(folder: Path, numbers: Any
 def test_weights_in_several_files(folder: Path) -> None:
     names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
     for name in names:
-        (folder / name).write_bytes(name.encode())
+        write_weights(folder / name, name=name)
     write_index(folder, names[1], names[0], names[1])
     before = read_model_folder(str(folder)).digest
-    (folder / names[1]).write_bytes(b"other weights")
+    write_weights(folder / names[1], 1.0, name=names[1])
     assert read_model_folder(str(folder)).digest != before
     (folder / names[0]).unlink()
     assert f"{INDEX} names '{names[0]}', which is not a file of the folder" in refusal(folder)
@@ -204,14 +217,14 @@ def test_weights_in_several_files(folder: Path) -> None:
 def test_an_index_that_names_what_is_outside(folder: Path, name: str) -> None:
     (folder / "sub").mkdir()
     for place in (folder.parent, folder / "sub"):
-        (place / "model.safetensors").write_bytes(b"weights")
+        write_weights(place / "model.safetensors")
     write_index(folder, name)
     assert f"{INDEX} names {name!r}, which is not a file of the folder" in refusal(folder)
 
 
 def test_an_index_that_names_an_absolute_path(folder: Path) -> None:
     outside = folder.parent / "model.safetensors"
-    outside.write_bytes(b"weights")
+    write_weights(outside)
     write_index(folder, str(outside))
     assert "which is not a file of the folder" in refusal(folder)
 
@@ -308,11 +321,15 @@ def digest(folder: Path) -> str:
     return read_model_folder(str(folder)).digest
 
 
-@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
-def test_the_digest_changes_with_every_file_that_decides_a_label(folder: Path, name: str) -> None:
-    before = digest(folder)
-    (folder / name).write_bytes((folder / name).read_bytes() + b" ")
-    assert digest(folder) != before
+def test_the_digest_changes_with_every_file_that_decides_a_label(folder: Path) -> None:
+    found = {digest(folder)}
+    write_config(folder, layer_norm_eps=1e-5)
+    found.add(digest(folder))
+    write_tokenizer(folder, "enak")
+    found.add(digest(folder))
+    write_weights(folder / "model.safetensors", 1.0)
+    found.add(digest(folder))
+    assert len(found) == 4
 
 
 @pytest.mark.parametrize("name", ["training.json", "README.md", "tokenizer_config.json", "vocab.txt"])
@@ -328,9 +345,9 @@ def test_the_digest_is_of_the_content_and_not_of_the_place(folder: Path) -> None
 
 
 def test_the_digest_knows_which_file_has_which_content(folder: Path) -> None:
-    (folder / "tokenizer.json").write_text("a")
-    (folder / "model.safetensors").write_text("b")
-    before = digest(folder)
-    (folder / "tokenizer.json").write_text("b")
-    (folder / "model.safetensors").write_text("a")
-    assert digest(folder) != before
+    (folder / "a").write_text("1")
+    (folder / "b").write_text("2")
+    before = files_digest(str(folder), ("a", "b"))
+    (folder / "a").write_text("2")
+    (folder / "b").write_text("1")
+    assert files_digest(str(folder), ("a", "b")) != before

@@ -1,3 +1,4 @@
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from sentiment_batch.errors import EnvironmentFailure, ModelRefused, UsageError
+from sentiment_batch.model import torch_engine
 from sentiment_batch.model.folder import read_model_folder
 from sentiment_batch.model.torch_engine import engine_of, load_engine, resolve_device, resolve_dtype
 
@@ -44,7 +46,7 @@ def test_weights_that_do_not_fit_the_configuration(tiny_model: Path, tmp_path: P
     for change, message in (
         ({"num_hidden_layers": 3}, "missing keys"),
         ({"num_hidden_layers": 1}, "unexpected keys"),
-        ({"intermediate_size": 128}, "cannot be loaded|mismatched"),
+        ({"intermediate_size": 128}, "mismatched keys"),
     ):
         folder = tmp_path / str(change)
         shutil.copytree(tiny_model, folder)
@@ -58,8 +60,8 @@ def test_damaged_weights(tiny_model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(tiny_model, folder)
     (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:5000])
-    with pytest.raises(ModelRefused, match="cannot be loaded"):
-        load_engine(read_model_folder(str(folder)), CPU, torch.float32)
+    with pytest.raises(ModelRefused, match="cannot be loaded: its tensors"):
+        read_model_folder(str(folder))
 
 
 class Failing(torch.nn.Module):
@@ -82,6 +84,27 @@ class Failing(torch.nn.Module):
 def test_out_of_memory_in_every_form_is_a_memory_error(error: Exception) -> None:
     with pytest.raises(MemoryError):
         engine_of(Failing(error), CPU)(np.zeros((1, 1), np.int64), None)
+
+
+def test_a_device_without_room_is_worth_a_retry(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    with pytest.raises(EnvironmentFailure, match="cannot be moved to cpu: CUDA out of memory; run again"):
+        load_engine(read_model_folder(str(tiny_model)), CPU, torch.float32)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EIO, "Input/output error")])
+def test_weights_that_cannot_be_read_just_now_do_not_make_the_model_bad(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch_engine, "load_file", fails)
+    with pytest.raises(type(error)):
+        load_engine(read_model_folder(str(tiny_model)), CPU, torch.float32)
 
 
 def test_another_fault_of_the_device_is_worth_a_retry_of_the_job() -> None:

@@ -1,30 +1,32 @@
 """A model folder on the disk -> what must be known of it before a tensor is read."""
 
 import hashlib
-import json
 import os
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sentiment_batch.errors import ModelRefused
+from sentiment_batch.model.configuration import labels_of, model_type, pad_token_id, position_limit, positive_number
+from sentiment_batch.model.header import Tensor, read_header
+from sentiment_batch.model.inspection import TOKENIZER_BYTES, check_entries, read_json
+from sentiment_batch.model.tokenizer_file import check_tokenizer
 
-# One row for each kind of encoder that is known to work: how many positions its padding id takes from the table
-# (RoBERTa numbers positions from padding_idx + 1, so 514 positions hold 512 tokens).
-MODEL_TYPES = {
-    "albert": 0,
-    "bert": 0,
-    "camembert": 1,
-    "deberta-v2": 0,
-    "distilbert": 0,
-    "electra": 0,
-    "modernbert": 0,
-    "roberta": 1,
-    "xlm-roberta": 1,
-}
 CONFIG, WEIGHTS, WEIGHTS_INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 TOKENIZER, TOKENIZER_CONFIG, TRAINING = "tokenizer.json", "tokenizer_config.json", "training.json"
-_CONFIG_BYTES = 2**20
+SPECIAL_TOKENS, ADDED_TOKENS, VOCABULARY = "special_tokens_map.json", "added_tokens.json", "vocab.json"
+_TEMPLATE_NAME = re.compile(r"[\w.-]{1,64}")
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What was read of a folder, by us, before a library sees any of it."""
+
+    folder: Path
+    config: dict[str, Any]
+    weights: tuple[str, ...]  # the names of the files, the index among them
+    tensors: dict[str, Tensor]  # of all of them, by name
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class ModelFolder:
     base_model: str | None
     digest: str  # SHA-256 over the names and contents of the files that decide a label
     stamps: tuple[tuple[str, int, int], ...]  # of the same files: name, bytes, time of change
+    inspected: Inspected = field(repr=False)
 
     def check_unchanged(self) -> None:
         """Raise `ModelRefused` if a file is not the one that the digest is of."""
@@ -48,29 +51,75 @@ class ModelFolder:
 
 
 def read_model_folder(path: str) -> ModelFolder:
-    """Raises `ModelRefused` for a folder that is not whole, not safetensors, or whose parts contradict each other."""
+    """Raises `ModelRefused` for a folder that is not whole, not safetensors, or whose parts contradict each other.
+
+    It is taken for hostile until this returns: nothing in it was given to a library, and no tensor was read.
+    """
     folder = Path(path)
     if not folder.is_dir():
         raise ModelRefused(f"no model folder at {path}; make one with: sentiment-batch train --output {path} ...")
     for name in (CONFIG, TOKENIZER):
         if not (folder / name).is_file():
             raise ModelRefused(f"{path} has no {name}; is it a folder that `sentiment-batch train` wrote?")
-    weights = weight_files(folder)
+    inspected = inspect_folder(folder)
+    config, weights = inspected.config, inspected.weights
     stamps = _stamps(path, [CONFIG, TOKENIZER, *weights])
-    config = read_config(folder / CONFIG)
-    training = read_config(folder / TRAINING) if (folder / TRAINING).is_file() else {}
+    training = read_json(folder / TRAINING) if (folder / TRAINING).is_file() else {}
     limit = position_limit(config, path)
     return ModelFolder(
         path=path,
         model_type=model_type(config, path),
-        labels=_labels(config, path),
-        max_length=min(limit, _number({"max_length": limit, **training}, "max_length", path)),
-        vocab_size=_number(config, "vocab_size", path),
-        pad_token_id=_pad_token_id(config, path),
+        labels=labels_of(config, path),
+        max_length=min(limit, positive_number({"max_length": limit, **training}, "max_length", path)),
+        vocab_size=positive_number(config, "vocab_size", path),
+        pad_token_id=pad_token_id(config, path),
         base_model=training.get("base_model"),
         digest=files_digest(path, (CONFIG, TOKENIZER, *weights)),
         stamps=stamps,
+        inspected=inspected,
     )
+
+
+def inspect_folder(folder: Path) -> Inspected:
+    """What both a model that labels and a base model must be. Raises `ModelRefused`; reads no tensor.
+
+    The names and links of the folder, every JSON file that a library would read, what the tokenizer is made of, and
+    the headers of the weights.
+    """
+    check_entries(folder)
+    config = read_json(folder / CONFIG)
+    model_type(config, str(folder))
+    for name in (SPECIAL_TOKENS, TOKENIZER_CONFIG):
+        if (folder / name).is_file():
+            _check_templates(read_json(folder / name), folder / name)
+    for name in (ADDED_TOKENS, VOCABULARY):  # their keys are tokens
+        if (folder / name).is_file():
+            read_json(folder / name, TOKENIZER_BYTES, keys_are_ours=False)
+    if (folder / TOKENIZER).is_file():
+        check_tokenizer(folder / TOKENIZER)
+    weights = weight_files(folder)
+    return Inspected(folder, config, weights, _tensors(folder, weights))
+
+
+def _check_templates(tokenizer_config: dict[str, Any], path: Path) -> None:
+    """Chat templates are not used, but the names of some have been paths to write to (CVE-2026-9856)."""
+    templates = tokenizer_config.get("chat_template")
+    for template in templates if isinstance(templates, list) else []:
+        name = template.get("name") if isinstance(template, dict) else None
+        if not isinstance(name, str) or not _TEMPLATE_NAME.fullmatch(name):
+            raise ModelRefused(f"{path} has a chat_template with the name {name!r:.80}, which is not a plain name")
+
+
+def _tensors(folder: Path, weights: tuple[str, ...]) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for name in weights:
+        if name == WEIGHTS_INDEX:
+            continue
+        found = read_header(folder / name)
+        if twice := sorted(tensors.keys() & found):
+            raise ModelRefused(f"{folder / name} has the tensor {twice[0]!r}, which another weight file has too")
+        tensors |= found
+    return tensors
 
 
 def weight_files(folder: Path) -> tuple[str, ...]:
@@ -81,7 +130,7 @@ def weight_files(folder: Path) -> tuple[str, ...]:
         pickled = sorted(file.name for file in folder.glob("*.bin"))
         instead = f" ({pickled[0]} is a pickle, which is not read)" if pickled else ""
         raise ModelRefused(f"{folder} has no {WEIGHTS}{instead}; save the model as safetensors")
-    weight_map = read_config(folder / WEIGHTS_INDEX).get("weight_map")
+    weight_map = read_json(folder / WEIGHTS_INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ModelRefused(f"{folder / WEIGHTS_INDEX} names no weight files")
     names = sorted({str(name) for name in weight_map.values()})
@@ -91,66 +140,6 @@ def weight_files(folder: Path) -> tuple[str, ...]:
         if not name.endswith(".safetensors"):
             raise ModelRefused(f"{folder / WEIGHTS_INDEX} names {name!r}, which is not safetensors")
     return (WEIGHTS_INDEX, *names)
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """A JSON object of at most 1 MiB. Raises `ModelRefused` for anything else."""
-    try:
-        with open(path, "rb") as file:
-            text = file.read(_CONFIG_BYTES + 1)
-        config = json.loads(text) if len(text) <= _CONFIG_BYTES else None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelRefused(f"{path} cannot be read as JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise ModelRefused(f"{path} is not a JSON object of at most 1 MiB")
-    return config
-
-
-def model_type(config: dict[str, Any], where: str) -> str:
-    found = config.get("model_type")
-    if not isinstance(found, str) or found not in MODEL_TYPES:
-        raise ModelRefused(f"{where} is a model of type {found!r}; known: {', '.join(MODEL_TYPES)}")
-    return str(found)
-
-
-def position_limit(config: dict[str, Any], where: str) -> int:
-    """The longest input in tokens. Never the tokenizer's `model_max_length`, which may be unset or 1e30."""
-    positions = _number(config, "max_position_embeddings", where)
-    if MODEL_TYPES[model_type(config, where)]:
-        positions -= _pad_token_id(config, where) + 1
-    return positions
-
-
-def _pad_token_id(config: dict[str, Any], where: str) -> int:
-    value = config.get("pad_token_id")
-    if value is None:
-        return MODEL_TYPES[model_type(config, where)]
-    if not isinstance(value, int) or not 0 <= value < _number(config, "vocab_size", where):
-        raise ModelRefused(f"{where}: {CONFIG} has pad_token_id = {value!r}, which is not in its vocabulary")
-    return value
-
-
-def _number(config: dict[str, Any], key: str, where: str) -> int:
-    value = config.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ModelRefused(f"{where}: {CONFIG} has {key} = {value!r}, not a positive whole number")
-    return value
-
-
-def _labels(config: dict[str, Any], where: str) -> tuple[str, ...]:
-    names = config.get("id2label")
-    if not isinstance(names, dict) or sorted(names, key=str) != sorted(map(str, range(len(names))), key=str):
-        raise ModelRefused(f"{where}: id2label in {CONFIG} does not number its labels from 0; train again or mend it")
-    labels = tuple(names[str(number)] for number in range(len(names)))
-    if len(labels) < 2 or not all(isinstance(label, str) and label for label in labels):
-        raise ModelRefused(f"{where}: id2label in {CONFIG} must name at least two labels")
-    if len(set(labels)) < len(labels):
-        raise ModelRefused(f"{where}: id2label in {CONFIG} names a label twice")
-    if config.get("label2id", dict(zip(labels, range(len(labels)), strict=True))) != {
-        label: number for number, label in enumerate(labels)
-    }:
-        raise ModelRefused(f"{where}: label2id and id2label in {CONFIG} contradict each other")
-    return labels
 
 
 def _stamps(path: str, names: list[str]) -> tuple[tuple[str, int, int], ...]:

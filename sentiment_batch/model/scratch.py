@@ -25,6 +25,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from sentiment_batch import stop
 from sentiment_batch.errors import InputError
 from sentiment_batch.model.base import BaseModel
+from sentiment_batch.model.configuration import check_labels
 
 _VOCABULARY = 8_000
 _ALPHABET = 4_000
@@ -45,10 +46,12 @@ def make_scratch_model(texts: list[str], labels: tuple[str, ...], folder: Path, 
     """A new BERT of 2 layers x 128 with a WordPiece vocabulary of the texts.
 
     The vocabulary is kept in `folder` and taken from there if a killed run left it, because a model in training only
-    fits the one that it began with. Raises `InputError` if the texts hold no words.
+    fits the one that it began with. Raises `InputError` if the texts hold no words, or a
+    label is none that a model folder can have.
     """
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
+    check_labels(labels)
     vocabulary = _vocabulary(texts, folder / "vocabulary.json")
     tokenizer = BertTokenizer(vocab=vocabulary, do_lower_case=True, strip_accents=False)
     config = BertConfig(

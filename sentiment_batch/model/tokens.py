@@ -30,18 +30,26 @@ def load_tokenizer(folder: str, vocab_size: int) -> Tokenizer:
 
     Raises `ModelRefused` if it cannot be read, or makes ids that the model's embeddings do not have.
     """
+    path = f"{folder}/{TOKENIZER}"
     try:
-        tokenizer = Tokenizer.from_file(f"{folder}/{TOKENIZER}")
-    except Exception as error:  # the library raises plain Exception
-        raise ModelRefused(f"{folder}/{TOKENIZER} cannot be read: {error}") from None
+        tokenizer = Tokenizer.from_file(path)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the library raises plain Exception, and panics are not even that
+        raise ModelRefused(f"{path} cannot be read: {error}") from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    check_ids(tokenizer, vocab_size, folder)
+    return tokenizer
+
+
+def check_ids(tokenizer: Tokenizer, vocab_size: int, where: str) -> None:
+    """Raise `ModelRefused` if the tokenizer makes ids that the model's embeddings do not have."""
     largest = max(*tokenizer.get_vocab(with_added_tokens=True).values(), *tokenizer.encode("").ids, -1)
     if largest >= vocab_size:
         raise ModelRefused(
-            f"{folder}: {TOKENIZER} makes ids up to {largest}, the model knows {vocab_size}: they are not of one model"
+            f"{where}: {TOKENIZER} makes ids up to {largest}, the model knows {vocab_size}: they are not of one model"
         )
-    return tokenizer
 
 
 def tokenise(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> TokenIds:
@@ -53,6 +61,8 @@ def tokenise(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> Tok
     """
     before, after = _special_tokens(tokenizer)
     room = max_length - len(before) - len(after)
+    if room < 0:
+        raise ModelRefused(f"{TOKENIZER} puts more special tokens around a text than the {max_length} that it may have")
     limit = max_length * _CHARACTERS_PER_TOKEN
     truncated = np.zeros(len(texts), bool)
     lengths = np.zeros(len(texts), np.int32)

@@ -1,16 +1,21 @@
 """A model folder -> an engine that runs on PyTorch, on a CPU or a GPU."""
 
 import contextlib
+import re
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from sentiment_batch.errors import EnvironmentFailure, ModelRefused, UsageError
 from sentiment_batch.model.classifier import Engine
-from sentiment_batch.model.folder import ModelFolder
+from sentiment_batch.model.configuration import MODEL_TYPES, model_type
+from sentiment_batch.model.folder import WEIGHTS_INDEX, Inspected, ModelFolder
 
+_OLD_BUFFER = ".position_ids"  # 0, 1, 2 ...; old checkpoints have it among the weights
 _OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator: can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
@@ -41,8 +46,18 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def load_engine(folder: ModelFolder, device: torch.device, dtype: torch.dtype) -> Engine:
-    """Raises `ModelRefused` if the weights are not exactly those that the configuration asks for."""
-    return engine_of(_load_model(folder, dtype).to(device).eval(), device)
+    """Raises `ModelRefused` if the weights are not exactly those that the configuration asks for.
+
+    Raises `EnvironmentFailure` if the device has no room for them or is another's.
+    """
+    model = _load_model(folder, dtype)
+    try:
+        model = model.to(device)
+    except RuntimeError as error:
+        raise EnvironmentFailure(
+            f"the model cannot be moved to {device}: {_first_line(error)}; run again when the device is free"
+        ) from error
+    return engine_of(model.eval(), device)
 
 
 def engine_of(model: torch.nn.Module, device: torch.device) -> Engine:
@@ -70,25 +85,110 @@ def engine_of(model: torch.nn.Module, device: torch.device) -> Engine:
 
 
 def _load_model(folder: ModelFolder, dtype: torch.dtype) -> torch.nn.Module:
-    from transformers import AutoModelForSequenceClassification
-
-    try:
-        with quiet():
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                folder.path,
-                dtype=dtype,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-    except Exception as error:  # the library raises many kinds, for as many faults of a folder
-        raise ModelRefused(f"{folder.path} cannot be loaded: {_first_line(error)}") from error
+    inspected = folder.inspected
+    config = model_config(inspected.config, folder.path)
+    model, info = load_classifier(inspected, config, dtype)
     wrong = {kind: sorted(map(str, names)) for kind, names in info.items() if names}
     if wrong:
         kind, names = next(iter(wrong.items()))
         raise ModelRefused(f"{folder.path}: the weights have {kind.replace('_', ' ')}: {', '.join(names[:3])}")
-    return model  # type: ignore[no-any-return]
+    return model
+
+
+def model_config(config: dict[str, Any], where: str) -> Any:
+    """The transformers configuration, of the class that our own table has for the model type.
+
+    Raises `ModelRefused` for values that the class refuses, and for keys that would take the place of its methods.
+    """
+    import transformers
+
+    # The names of types are looked up as attributes of torch, whatever they are; ours are given when it is loaded.
+    config = {key: value for key, value in config.items() if key not in ("dtype", "torch_dtype", "_num_labels")}
+    config_class = getattr(transformers, f"{MODEL_TYPES[model_type(config, where)].prefix}Config")
+    for key in config:
+        if callable(getattr(config_class, key, None)):
+            raise ModelRefused(f"{where}: config.json has the key {key!r}, which is the name of a method")
+    try:
+        with quiet():
+            return config_class.from_dict(config)
+    except Exception as error:  # the library raises many kinds, for as many faults of a configuration
+        raise ModelRefused(f"{where}: config.json cannot be loaded: {_first_line(error)}") from error
+
+
+def load_classifier(
+    inspected: Inspected, config: Any, dtype: torch.dtype, *, new_head: bool = False
+) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """(the model with the weights of the folder, what transformers reports of their names and shapes).
+
+    transformers is given tensors and a configuration, and never sees the folder: there is nothing that it could find
+    in it. The attention is one of its own two implementations, whatever the folder says. Raises `ModelRefused`, before
+    a tensor is read, unless the headers name the tensors of the model in its shapes: no more and no fewer, or, for
+    `new_head`, those of the encoder under the head and its pooler.
+    """
+    _check_tensors(inspected, config, new_head)
+    model_class = _class_of(config)
+    try:
+        with quiet():
+            model, info = model_class.from_pretrained(
+                None,
+                config=config,
+                state_dict=_read_tensors(inspected),
+                dtype=dtype,
+                attn_implementation="sdpa" if model_class._supports_sdpa else "eager",
+                ignore_mismatched_sizes=new_head,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:
+        raise ModelRefused(f"{inspected.folder} cannot be loaded: {_first_line(error)}") from error
+    return model, info
+
+
+def _read_tensors(inspected: Inspected) -> dict[str, torch.Tensor]:
+    """Copies in memory: what safetensors gives is the file itself, which somebody may write to during the run."""
+    tensors: dict[str, torch.Tensor] = {}
+    for name in inspected.weights:
+        if name != WEIGHTS_INDEX:
+            tensors |= {each: tensor.clone() for each, tensor in load_file(inspected.folder / name).items()}
+    return {name: tensor for name, tensor in tensors.items() if not name.endswith(_OLD_BUFFER)}
+
+
+def _check_tensors(inspected: Inspected, config: Any, new_head: bool) -> None:
+    model_class = _class_of(config)
+    try:
+        with quiet(), torch.device("meta"):  # a model without memory: whatever size the configuration asks for
+            skeleton = model_class(config).state_dict()
+    except Exception as error:
+        raise ModelRefused(f"{inspected.folder}: config.json cannot be loaded: {_first_line(error)}") from error
+    expected = {name: tuple(tensor.shape) for name, tensor in skeleton.items()}
+    found = {name: tensor.shape for name, tensor in inspected.tensors.items() if not name.endswith(_OLD_BUFFER)}
+    if new_head:
+        prefix = f"{model_class.base_model_prefix}."
+        expected = {name: expected[name] for name in expected if name.startswith(prefix) and ".pooler." not in name}
+        found = {new: shape for old, shape in found.items() if (new := _new_name(old, prefix)) in expected}
+    for kind, names in (
+        ("missing keys", expected.keys() - found),
+        ("unexpected keys", found.keys() - expected),
+        ("mismatched keys", {name for name in expected.keys() & found if expected[name] != found[name]}),
+    ):
+        if names:
+            raise ModelRefused(f"{inspected.folder}: the weights have {kind}: {', '.join(sorted(names)[:3])}")
+
+
+def _new_name(name: str, prefix: str) -> str:
+    """What transformers makes of the names in old checkpoints, and in those of an encoder without any head."""
+    name = name if name.startswith(prefix) else prefix + name
+    return re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name))
+
+
+def _class_of(config: Any) -> Any:
+    import transformers
+
+    return getattr(transformers, f"{MODEL_TYPES[config.model_type].prefix}ForSequenceClassification")
 
 
 @contextlib.contextmanager
