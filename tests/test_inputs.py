@@ -13,7 +13,14 @@ from conftest import time_limit
 
 import sentiment_batch
 from sentiment_batch.errors import InputError, UsageError
-from sentiment_batch.read.inputs import InputFile, byte_blocks, check_unchanged, find_inputs, range_sha256
+from sentiment_batch.read.inputs import (
+    InputFile,
+    byte_blocks,
+    check_is_text,
+    check_unchanged,
+    find_inputs,
+    range_sha256,
+)
 
 MIB = 2**20
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
@@ -298,3 +305,103 @@ def test_the_hash_of_a_range_is_of_the_bytes_on_the_disk(tmp_path: Path, start: 
     data = DATA * 80
     file = one(put(tmp_path / "a.csv", data))
     assert range_sha256(file, start, stop) == hashlib.sha256(data[start:stop]).hexdigest()
+
+
+def test_a_hard_link_is_the_same_file(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.tsv")
+    os.link(path, tmp_path / "b.tsv")
+    for given in ([path, str(tmp_path / "b.tsv")], [str(tmp_path)]):
+        with pytest.raises(InputError, match=r"b\.tsv is the same file as .*a\.tsv"):
+            find_inputs(given)
+    put(tmp_path / "c.tsv", Path(path).read_bytes())
+    assert len(found(path, tmp_path / "c.tsv")) == 2, "the same bytes are not the same file"
+
+
+def test_what_is_left_out_of_a_folder_is_said_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.tsv", "x/b.tsv", "_SUCCESS", ".a.tsv.crc", "_temporary/0/c.tsv", "x/_started", "_metadata"):
+        put(tmp_path / name)
+    caplog.set_level("INFO")
+    assert len(found(tmp_path)) == 2
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith(f"{tmp_path}: 5 left out")
+    assert line.endswith("'.a.tsv.crc', '_SUCCESS', '_metadata', '_started', '_temporary'")
+    put(tmp_path / "_more")
+    caplog.clear()
+    assert len(found(tmp_path)) == 2
+    assert caplog.records[0].getMessage().endswith(", ...")
+
+
+def test_nothing_is_said_where_nothing_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    put(tmp_path / "a.tsv")
+    found(tmp_path)
+    found(tmp_path / "*.tsv")
+    found(tmp_path / "a.tsv")
+    assert caplog.records == []
+
+
+def test_what_is_left_out_of_a_pattern_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    for name in ("a.tsv", "_b.tsv"):
+        put(tmp_path / name)
+    assert found(tmp_path / "*.tsv") == [str(tmp_path / "a.tsv")]
+    assert "_b.tsv" in caplog.text
+    caplog.clear()
+    assert found(tmp_path / "_*.tsv") == [str(tmp_path / "_b.tsv")]
+    assert caplog.records == []
+
+
+def test_a_pattern_that_matches_only_what_is_left_out_is_refused(tmp_path: Path) -> None:
+    put(tmp_path / "_a.tsv")
+    with pytest.raises(InputError, match="no file matches"):
+        find_inputs([str(tmp_path / "*.tsv")])
+
+
+ODD_NAMES = [b"a\nb.tsv", b"a\"b'.tsv", b"\xff\xfe.tsv", b"\x1b[31m.tsv", "é 評 😀.tsv".encode(), b"*.tsv", b" .tsv"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
+def test_a_file_of_any_name_is_read(tmp_path: Path, name: bytes) -> None:
+    path = os.fsencode(tmp_path) + b"/" + name
+    with open(path, "wb") as stream:
+        stream.write(DATA)
+    for given in (os.fsdecode(path), str(tmp_path)):
+        file = one(given)
+        assert os.fsencode(file.path) == path
+        assert b"".join(byte_blocks(file)) == DATA
+        check_unchanged(file)
+        assert os.fsencode(str(file.identity()["name"])) == name
+
+
+def test_a_pattern_over_folders_leaves_out_those_of_unfinished_work(tmp_path: Path) -> None:
+    for name in ("a.tsv", "day=1/b.tsv", "_temporary/0/c.tsv", "day=1/_hidden/d.tsv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        put(tmp_path / name)
+        (tmp_path / name).write_text(f"text\n{name}\n")
+    found = find_inputs([f"{tmp_path}/**/*.tsv"])
+    assert [os.path.relpath(file.path, tmp_path) for file in found] == ["a.tsv", "day=1/b.tsv"]
+    assert len(find_inputs([f"{tmp_path}/_temporary/**/*.tsv"])) == 1
+
+
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "zst"])
+def test_an_archive_of_no_bytes_is_refused(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a.tsv.{suffix}").touch()
+    (file,) = find_inputs([str(tmp_path / f"a.tsv.{suffix}")])
+    with pytest.raises(InputError, match="is empty, which is no archive"):
+        check_is_text(file)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "/dev/null", "/dev/stdin"])
+def test_what_is_read_only_once_is_no_input(tmp_path: Path, kind: str) -> None:
+    path = str(tmp_path / "a.tsv") if kind == "fifo" else kind
+    if kind == "fifo":
+        os.mkfifo(path)
+    with time_limit(5), pytest.raises(InputError, match=r"not a file.*write it to a file first|cannot be read"):
+        find_inputs([path], "tsv")
+
+
+def test_a_folder_in_a_circle_ends(tmp_path: Path) -> None:
+    put(tmp_path / "a.tsv")
+    (tmp_path / "again").symlink_to(tmp_path)
+    with time_limit(5), pytest.raises(InputError, match="again is a link to a folder that it lies in"):
+        find_inputs([str(tmp_path)])

@@ -318,7 +318,7 @@ def test_a_file_that_is_cut_short_is_refused_wherever_it_is_cut(folder: Path) ->
     for length in range(len(data)):
         path.write_bytes(data[:length])
         with pytest.raises(InputError, match=r"cut\.parquet is not a whole Parquet file"):
-            parquet.open_parquet(one(path))
+            parquet.schema(one(path))
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_a_file_that_is_not_there_is_an_input_error(folder: Path) -> None:
     file = put(folder / "gone.parquet", pa.table({"text": ["a"]}))
     os.unlink(file.path)
     with pytest.raises(InputError, match=r"gone\.parquet"):
-        parquet.open_parquet(file)
+        parquet.schema(file)
 
 
 @pytest.mark.parametrize("compression", ["none", "snappy", "zstd"])

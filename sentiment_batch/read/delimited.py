@@ -8,22 +8,20 @@ import pyarrow as pa
 from sentiment_batch.errors import InputError
 from sentiment_batch.read.chunk import Chunk, Reject, Shard, reject
 from sentiment_batch.read.framing import Record, lines, quoted_records, split_quoted, without_bom
-from sentiment_batch.read.inputs import InputFile, byte_blocks
+from sentiment_batch.read.inputs import InputFile, byte_blocks, check_is_text
 
+MAX_CHUNK_BYTES = 64 * 2**20
 FIELD_COUNT = "field_count"
 INVALID_UTF8 = "invalid_utf8"
-_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def header(file: InputFile, columns: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
     """The file's column names and the offset of its first row. With `columns` given, the file has no header line.
 
-    Raises `InputError` for a file without the header that it should have, or with two columns of one name, and for
-    UTF-16, which would otherwise be millions of rejects.
+    Raises `InputError` for a file without the header that it should have, or with two columns of one name, for
+    carriage returns in it, and for UTF-16 and archives, which would otherwise be millions of rejects.
     """
-    head = next(byte_blocks(file), b"")
-    if head.startswith(_UTF16_BOMS) or head[:1024].count(0) > len(head[:1024]) // 4:
-        raise InputError(f"{file.path} looks like UTF-16, not UTF-8; convert it first: iconv -f UTF-16 -t UTF-8")
+    check_is_text(file)
     if columns:
         return columns, 0
     first = next(_records(file, 0, None), None)
@@ -32,6 +30,8 @@ def header(file: InputFile, columns: tuple[str, ...]) -> tuple[tuple[str, ...], 
     fields = _fields(first, file.format)
     if isinstance(fields, str):
         raise InputError(f"{file.path}: the header line cannot be read: {fields}")
+    if any("\r" in name for name in fields) and (file.format == "tsv" or b'"' not in first.data):
+        raise InputError(f"{file.path}: the header has carriage returns; let line feeds end lines: tr '\\r' '\\n'")
     twice = sorted({name for name in fields if fields.count(name) > 1})
     if twice:
         raise InputError(f"{file.path}: the header has the column {twice[0]!r} twice; rename one")
@@ -61,12 +61,14 @@ def chunks(
 ) -> Iterator[Chunk]:
     """The shard's rows in order, `chunk_rows` at a time, as string columns; `names` are those of the file's fields.
 
+    Rows of more than `MAX_CHUNK_BYTES` together make a chunk of fewer: an archive is one shard, however long its lines.
     A row whose number of fields is not that of `names`, or that is not UTF-8, is in `rejects` instead.
     """
     positions = [names.index(column) for column in columns]
     schema = pa.schema([(column, pa.string()) for column in columns])
     rows: list[list[str]] = []
     rejects: list[Reject] = []
+    size = 0
 
     def chunk() -> Chunk:
         values = [pa.array([row[position] for row in rows], pa.string()) for position in positions]
@@ -83,9 +85,10 @@ def chunks(
             rejects.append(_reject(file, number, record, FIELD_COUNT, detail))
         else:
             rows.append(fields)
-        if len(rows) + len(rejects) == chunk_rows:
+        size += len(record.data)
+        if len(rows) + len(rejects) == chunk_rows or size >= MAX_CHUNK_BYTES:
             yield chunk()
-            rows, rejects = [], []
+            rows, rejects, size = [], [], 0
     if rows or rejects:
         yield chunk()
 

@@ -7,18 +7,27 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from stat import S_ISREG
+from typing import BinaryIO
 
 import pyarrow as pa
 
 from sentiment_batch import stop as stop_signal
 from sentiment_batch.errors import InputError, UsageError
+from sentiment_batch.read.magic import LOOKED_AT, looks_like
+from sentiment_batch.read.objects import find_objects, object_version, say_left_out
+from sentiment_batch.read.source import AHEAD_BYTES, open_source, raise_if_short
+from sentiment_batch.remote import is_url
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+_PACKED_AS = {"gzip": "gzip", "zstd": "Zstandard", "bz2": "bzip2"}
 FORMATS = {".tsv": "tsv", ".tab": "tsv", ".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
 SAMPLE_SPLITS = ("train", "valid", "test")
 _EDGE_BYTES = 64 * 1024
 _BLOCK_BYTES = 2**20
 _GLOB_CHARACTERS = "*?["
+MAX_RATIO = 200  # of a compressed file, behind the first bytes
+_UNCHECKED_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -29,18 +38,24 @@ class InputFile:
     format: str
     compression: str | None
     size: int
-    mtime_ns: int
+    mtime_ns: int  # 0 for an object, which has an etag
     edges_sha256: str  # of the first and the last 64 KiB
+    etag: str = ""
 
     def identity(self) -> dict[str, str | int]:
         """What makes this file this file, apart from the folder where it lies."""
+        version: dict[str, str | int] = {"etag": self.etag} if self.etag else {"mtime_ns": self.mtime_ns}
         return {
             "name": os.path.basename(self.path),
             "format": self.format,
             "size": self.size,
-            "mtime_ns": self.mtime_ns,
+            **version,
             "edges_sha256": self.edges_sha256,
         }
+
+    def open(self, ahead_bytes: int = AHEAD_BYTES) -> BinaryIO:
+        """The file's bytes as they lie there; see `open_source`."""
+        return open_source(self.path, self.etag, ahead_bytes)
 
 
 def find_inputs(paths: Iterable[str], format: str = "auto") -> list[InputFile]:
@@ -52,20 +67,33 @@ def find_inputs(paths: Iterable[str], format: str = "auto") -> list[InputFile]:
     and `UsageError` for a format that the name does not tell.
     """
     files = [_describe(path, format) for given in paths for path in _expand(given)]
-    seen: dict[str, str] = {}
+    seen: dict[object, str] = {}
     for file in files:
-        real = os.path.realpath(file.path)
-        if real in seen:
-            raise InputError(f"{file.path} is the same file as {seen[real]}: every file is read once; name it once")
-        seen[real] = file.path
+        places = _places(file.path)
+        for place in places:
+            if place in seen:
+                raise InputError(f"{file.path} is the same file as {seen[place]}; name every file once")
+        seen.update(dict.fromkeys(places, file.path))
     formats = sorted({file.format for file in files})
     if len(formats) > 1:
         raise InputError(f"the inputs mix {' and '.join(formats)}: label each format into an output of its own")
     return files
 
 
+def _places(path: str) -> list[object]:
+    """What two paths have in common if they are of one file: links of either kind, a folder mounted twice."""
+    if is_url(path):
+        return [path]
+    found = os.stat(path)
+    return [os.path.realpath(path), *([(found.st_dev, found.st_ino)] if found.st_ino else [])]
+
+
 def check_unchanged(file: InputFile) -> None:
     """Raise `InputError` if the file is not the one that was planned."""
+    if is_url(file.path):
+        if object_version(file.path) != (file.size, file.etag):
+            raise InputError(f"{file.path} changed during the run; nothing was published; run again")
+        return
     try:
         now = os.stat(file.path)
     except OSError as error:
@@ -77,7 +105,7 @@ def check_unchanged(file: InputFile) -> None:
 def range_sha256(file: InputFile, start: int, stop: int) -> str:
     """The SHA-256 of a range of the file's bytes as they lie on the disk."""
     digest = hashlib.sha256()
-    with open(file.path, "rb") as stream:
+    with file.open() as stream:
         stream.seek(start)
         while start < stop and (block := stream.read(min(1 << 20, stop - start))):
             digest.update(block)
@@ -93,7 +121,7 @@ def byte_blocks(file: InputFile, start: int = 0, stop: int | None = None) -> Ite
     """
     position = 0
     try:
-        with pa.input_stream(file.path, compression=file.compression) as stream:
+        with file.open() as source, pa.input_stream(source, compression=file.compression) as stream:
             if start and not file.compression:
                 position = stream.seek(start)
             while position < start and (skipped := stream.read(min(_BLOCK_BYTES, start - position))):
@@ -103,32 +131,66 @@ def byte_blocks(file: InputFile, start: int = 0, stop: int | None = None) -> Ite
                 if not block:
                     return
                 position += len(block)
+                if file.compression:
+                    _check_ratio(file, position, source.tell())
                 stop_signal.check()  # a large text file is read for minutes before its first row is labelled
                 yield block
     except (OSError, pa.ArrowException) as error:
+        raise_if_short(error)
         raise InputError(f"{file.path} cannot be read near byte {position}: {error}; nothing was published") from error
+
+
+def check_is_text(file: InputFile) -> None:
+    """Raise `InputError` for a text file that is plainly something else, packed or inside its archive."""
+    if file.compression:
+        if not file.size:
+            raise InputError(f"{file.path} is empty, which is no archive: was its writer killed?")
+        with file.open() as source:
+            found = looks_like(source.read(LOOKED_AT))
+        if found and found[0] != _PACKED_AS[file.compression]:
+            raise InputError(f"{file.path} looks like {found[0]}, not {_PACKED_AS[file.compression]}; {found[1]}")
+    if found := looks_like(b"".join(byte_blocks(file, 0, LOOKED_AT))):
+        what = f"{_PACKED_AS[file.compression]} of UTF-8 text" if file.compression else "UTF-8 text"
+        raise InputError(f"{file.path} looks like {found[0]}, not {what}; {found[1]}")
+
+
+def _check_ratio(file: InputFile, unpacked: int, packed: int) -> None:
+    """No dump of reviews packs so well; a file that is made to fill memory or days does."""
+    if unpacked > _UNCHECKED_BYTES and unpacked > MAX_RATIO * max(packed, 1):
+        raise InputError(
+            f"{file.path} unpacks to more than {MAX_RATIO} times its size ({unpacked} bytes so far); "
+            "nothing was published; unpack it yourself if it is what it should be"
+        )
 
 
 def _expand(given: str) -> list[str]:
     if given.startswith("sample:"):
         return [_sample(given)]
+    if is_url(given):
+        return find_objects(given)
     if os.path.isdir(given):
-        found = sorted(str(path) for path in _data_files(Path(given)))
+        hidden: list[str] = []
+        found = sorted(str(path) for path in _data_files(Path(given), hidden))
+        say_left_out(given, hidden)
         if not found:
             raise InputError(f"no data files in the folder {given} (names with a leading _ or . are left out)")
         return found
     if os.path.exists(given):
         return [given]
     if any(character in given for character in _GLOB_CHARACTERS):
-        hidden = os.path.basename(given).startswith("_")
-        matches = (path for path in glob.glob(given, recursive=True) if os.path.isfile(path))
-        found = sorted(path for path in matches if hidden or not os.path.basename(path).startswith("_"))
+        matches = sorted(path for path in glob.glob(given, recursive=True) if os.path.isfile(path))
+        hidden = [path for path in matches if _is_hidden(path, given)]
+        found = [path for path in matches if not _is_hidden(path, given)]
+        say_left_out(given, hidden)
         if not found:
             raise InputError(f"no file matches {given}")
         return found
-    if "://" in given:
-        raise InputError(f"{given}: only local files are read; copy it here, or mount it")
     raise InputError(f"no such file: {given}")
+
+
+def _is_hidden(path: str, pattern: str) -> bool:
+    """Whether a name in the path begins with `_`, the file's or a folder's, and the pattern does not spell one out."""
+    return "/_" in f"/{path}" and "/_" not in f"/{pattern}"
 
 
 def _sample(given: str) -> str:
@@ -138,12 +200,15 @@ def _sample(given: str) -> str:
     return str(resources.files("sentiment_batch") / "sample" / f"{split}.tsv")
 
 
-def _data_files(folder: Path) -> Iterator[Path]:
+def _data_files(folder: Path, hidden: list[str]) -> Iterator[Path]:
+    """The files below the folder; `hidden` gets the names that are left out."""
     for entry in folder.iterdir():
         if entry.name.startswith(("_", ".")):
-            continue
-        if entry.is_dir():
-            yield from _data_files(entry)
+            hidden.append(entry.name)
+        elif entry.is_dir():
+            if entry.is_symlink() and folder.resolve().is_relative_to(entry.resolve()):
+                raise InputError(f"{entry} is a link to a folder that it lies in; remove it, or name the files")
+            yield from _data_files(entry, hidden)
         else:
             yield entry
 
@@ -159,12 +224,27 @@ def _describe(path: str, format: str) -> InputFile:
         format = FORMATS[suffix.lower()]
     if format == "parquet" and compression:
         raise InputError(f"{path}: a Parquet file is compressed inside; unpack it first")
+    size, mtime_ns, etag = _version(path)
     try:
-        with open(path, "rb") as stream:
-            stat = os.fstat(stream.fileno())
+        with open_source(path, etag) as stream:
             edges = hashlib.sha256(stream.read(_EDGE_BYTES))
-            stream.seek(max(0, stat.st_size - _EDGE_BYTES))
+            stream.seek(max(0, size - _EDGE_BYTES))
             edges.update(stream.read(_EDGE_BYTES))
     except OSError as error:
+        raise_if_short(error)
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    return InputFile(path, format, compression, stat.st_size, stat.st_mtime_ns, edges.hexdigest())
+    return InputFile(path, format, compression, size, mtime_ns, edges.hexdigest(), etag)
+
+
+def _version(path: str) -> tuple[int, int, str]:
+    """(bytes, time of change, etag); an object has no time that says anything, a file no etag."""
+    if is_url(path):
+        size, etag = object_version(path)
+        return size, 0, etag
+    try:
+        stat = os.stat(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    if not S_ISREG(stat.st_mode):
+        raise InputError(f"{path} is not a file: a job reads its inputs more than once; write it to a file first")
+    return stat.st_size, stat.st_mtime_ns, ""

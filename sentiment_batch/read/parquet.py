@@ -2,7 +2,10 @@
 
 import hashlib
 import math
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,18 +14,61 @@ import pyarrow.parquet as pq
 from sentiment_batch.errors import InputError
 from sentiment_batch.read.chunk import Chunk, Reject, Shard, reject
 from sentiment_batch.read.inputs import InputFile
+from sentiment_batch.read.magic import LOOKED_AT, looks_like
+from sentiment_batch.read.pages import BadPage, count_values, dictionary_bytes
+from sentiment_batch.read.source import raise_if_short
 
 INVALID_UTF8 = "invalid_utf8"
+MAX_GROUP_BYTES = 2 * 2**30  # of one row group in memory, as its footer declares it
+MAX_CHUNK_BYTES = 256 * 2**20  # of one chunk's values, written out, where a chunk has more than one row
+MAX_ROWS_PER_BYTE = 1000  # behind the first rows: what needs less than a bit for a row says nothing
+_UNCHECKED_ROWS = 10**7
+_HEADER_BYTES = 4096  # of a page, more or less: they lie a mebibyte apart
+_END_BYTES = 8  # the length of the footer, "PAR1"
+_THRIFT_BYTES, _THRIFT_ITEMS = 100 * 2**20, 10**6  # of a footer: a forged length must not be allocated
 
 
-def open_parquet(file: InputFile) -> pq.ParquetFile:
+@contextmanager
+def open_parquet(file: InputFile) -> Iterator[pq.ParquetFile]:
     """Raises `InputError` for what is not a whole Parquet file."""
-    try:
-        return pq.ParquetFile(
-            file.path, pre_buffer=False, page_checksum_verification=True, arrow_extensions_enabled=False
+    with file.open() as source:
+        try:
+            parquet = pq.ParquetFile(
+                source,
+                pre_buffer=False,
+                page_checksum_verification=True,
+                arrow_extensions_enabled=False,
+                thrift_string_size_limit=_THRIFT_BYTES,
+                thrift_container_size_limit=_THRIFT_ITEMS,
+            )
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise_if_short(error)
+            source.seek(0)
+            if (found := looks_like(source.read(LOOKED_AT))) and found[0] != "Parquet":
+                raise InputError(f"{file.path} looks like {found[0]}, not Parquet; {found[1]}") from error
+            raise InputError(f"{file.path} is not a whole Parquet file: {error}; was its writer killed?") from error
+        _check_rows(file, parquet.metadata)
+        _check_plain(file, source, parquet.metadata)
+        yield parquet
+
+
+def _check_plain(file: InputFile, source: BinaryIO, metadata: pq.FileMetaData) -> None:
+    """Refuse a footer that is signed, as that of a file with encrypted columns is: Arrow aborts at a look at these."""
+    source.seek(-_END_BYTES, os.SEEK_END)
+    if int.from_bytes(source.read(4), "little") != metadata.serialized_size:
+        raise InputError(f"{file.path} has more in its footer than columns: it looks encrypted; decrypt it first")
+
+
+def _check_rows(file: InputFile, metadata: pq.FileMetaData) -> None:
+    """Rows that need no bytes are a bomb or a forgery: to plan them would already take all memory."""
+    rows = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+    if min(rows, default=0) < 0 or sum(rows) != metadata.num_rows:
+        raise InputError(f"{file.path}: its footer gives {metadata.num_rows} rows and {sum(rows)} in row groups")
+    if metadata.num_rows > _UNCHECKED_ROWS + MAX_ROWS_PER_BYTE * file.size:
+        raise InputError(
+            f"{file.path} has {file.size} bytes for {metadata.num_rows} rows, more than {MAX_ROWS_PER_BYTE} a byte: "
+            "these are no reviews"
         )
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file.path} is not a whole Parquet file: {error}; was its writer killed?") from error
 
 
 def schema(file: InputFile) -> pa.Schema:
@@ -40,7 +86,9 @@ def shards(file: InputFile, shard_rows: int, shard_bytes: int) -> Iterator[Shard
     with open_parquet(file) as parquet:
         groups = [parquet.metadata.row_group(number) for number in range(parquet.metadata.num_row_groups)]
     begin = end = held = 0
-    for group in groups:
+    for number, group in enumerate(groups):
+        if not group.num_rows:
+            _check_empty(file, group, f"{file.path}, row group {number}")
         for rows in _pieces(group.num_rows, group.total_byte_size, shard_rows, shard_bytes):
             size = group.total_byte_size * rows // group.num_rows
             if end > begin and (end - begin + rows > shard_rows or held + size > shard_bytes):
@@ -79,26 +127,43 @@ def chunks(
     Raises `InputError` for pages that are damaged and for rows that end before the footer says.
     """
     held: list[Chunk] = []
+    rows = size = 0
     for chunk in _group_chunks(file, shard, columns, text_column, chunk_rows):
-        if held and sum(each.rows for each in held) + chunk.rows > chunk_rows:
+        more = sum(map(_value_bytes, chunk.batch.columns))
+        if held and (rows + chunk.rows > chunk_rows or size + more > MAX_CHUNK_BYTES):
             yield _joined(held)
-            held = []
+            held, rows, size = [], 0, 0
         held.append(chunk)
+        rows, size = rows + chunk.rows, size + more
     if held:
         yield _joined(held)
+
+
+def _value_bytes(column: pa.Array) -> int:
+    """What the values take when each is written out, whatever they have in common."""
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    if not is_text(column.type):
+        return int(column.indices.nbytes + column.dictionary.nbytes)
+    lengths = pc.binary_length(as_strings(column.dictionary).cast(pa.binary()).cast(pa.large_binary()))
+    return int(pc.sum(lengths.cast(pa.int64()).take(column.indices)).as_py() or 0)
 
 
 def _group_chunks(
     file: InputFile, shard: Shard, columns: tuple[str, ...], text_column: str, chunk_rows: int
 ) -> Iterator[Chunk]:
     wanted = shard.start
-    with open_parquet(file) as parquet:
+    with open_parquet(file) as parquet, file.open(_HEADER_BYTES) as pages:
         for number, first in _groups(parquet.metadata, shard):
             row = first
             wanted = min(shard.stop, first + parquet.metadata.row_group(number).num_rows)
             where = f"{file.path}, rows {shard.start} to {shard.stop}, row group {number}"
             try:
-                for batch in parquet.iter_batches(chunk_rows, row_groups=[number], columns=list(columns)):
+                _check_size(parquet.metadata.row_group(number), columns, where)
+                if row >= shard.start:  # once for each group
+                    _check_pages(pages, parquet.metadata.row_group(number), columns, where)
+                at_once = min(chunk_rows, _safe_rows(pages, parquet.metadata.row_group(number), columns))
+                for batch in parquet.iter_batches(at_once, row_groups=[number], columns=list(columns)):
                     start = max(row, shard.start)
                     stop = min(row + batch.num_rows, wanted)
                     if start < stop:
@@ -107,7 +172,8 @@ def _group_chunks(
                     row += batch.num_rows
                     if row >= wanted:
                         break
-            except (pa.ArrowException, OSError) as error:
+            except (pa.ArrowException, OSError, BadPage, UnicodeDecodeError) as error:
+                raise_if_short(error)
                 raise InputError(f"{where}: {error}; the file is damaged; nothing was published") from error
             if row < wanted:
                 raise InputError(f"{where}: ends at row {row} where its footer says {wanted}; the file is damaged")
@@ -115,12 +181,79 @@ def _group_chunks(
         raise InputError(f"{file.path} ends at row {wanted} where the plan says {shard.stop}; the file is damaged")
 
 
+def _check_size(group: pq.RowGroupMetaData, columns: tuple[str, ...], where: str) -> None:
+    """A row group is unpacked as a whole, so one that is too large is refused before it is read."""
+    size = sum(chunk.total_uncompressed_size for chunk in _read_columns(group, columns))
+    if size > MAX_GROUP_BYTES:
+        raise InputError(
+            f"{where}: unpacks to {size} bytes, more than the {MAX_GROUP_BYTES} that are read at once; "
+            "write the file again with smaller row groups, or keep fewer columns with --keep-columns"
+        )
+
+
+def _read_columns(group: pq.RowGroupMetaData, columns: tuple[str, ...]) -> list[pq.ColumnChunkMetaData]:
+    """The chunks of the columns; of all, if none is given."""
+    chunks = [group.column(number) for number in range(group.num_columns)]
+    if not columns:
+        return chunks
+    return [chunk for chunk in chunks if {chunk.path_in_schema, chunk.path_in_schema.partition(".")[0]} & set(columns)]
+
+
+def _safe_rows(pages: BinaryIO, group: pq.RowGroupMetaData, columns: tuple[str, ...]) -> int:
+    """How many rows of the group fit into `MAX_CHUNK_BYTES` at worst, but at least one.
+
+    One value of a dictionary may stand in every row: a mebibyte then is 32 GiB in a chunk. No value is longer than the
+    page of the dictionary; where values share their beginnings, none is longer than all that is stored.
+    """
+    longest = 1
+    for chunk in _read_columns(group, columns):
+        if chunk.physical_type != "BYTE_ARRAY":
+            continue
+        if "DELTA_BYTE_ARRAY" in chunk.encodings:
+            longest += chunk.total_uncompressed_size
+        elif {"PLAIN_DICTIONARY", "RLE_DICTIONARY"} & set(chunk.encodings):
+            longest += dictionary_bytes(pages, _page_range(chunk)[0])
+    return max(1, MAX_CHUNK_BYTES // longest)
+
+
+def _page_range(chunk: pq.ColumnChunkMetaData) -> tuple[int, int]:
+    start = max(0, min(chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset))
+    return start, start + chunk.total_compressed_size
+
+
+def _check_pages(pages: BinaryIO, group: pq.RowGroupMetaData, columns: tuple[str, ...], where: str) -> None:
+    """Raise `InputError` if there are not as many values as the footer has rows: Arrow would leave the last ones out.
+
+    Raises `BadPage` for pages that contradict the footer otherwise.
+    """
+    for chunk in _read_columns(group, columns):
+        expected = group.num_rows if chunk.path_in_schema in columns else chunk.num_values  # lists have more than rows
+        values = count_values(pages, *_page_range(chunk), expected, chunk.encodings)
+        if values != expected:
+            raise InputError(
+                f"{where}, column {chunk.path_in_schema!r}: has {values} values where its footer says {expected}; "
+                "the file is damaged"
+            )
+
+
+def _check_empty(file: InputFile, group: pq.RowGroupMetaData, where: str) -> None:
+    """Raise `InputError` if there are rows in a group that has none: it is in no shard, so nobody reads it."""
+    with file.open(_HEADER_BYTES) as pages:
+        for chunk in _read_columns(group, ())[:1]:
+            try:
+                values = count_values(pages, *_page_range(chunk), 0, chunk.encodings)
+            except BadPage:
+                continue  # an empty group may lie anywhere
+            if values:
+                raise InputError(f"{where}: has {values} values where its footer says 0; the file is damaged")
+
+
 def _groups(metadata: pq.FileMetaData, shard: Shard) -> list[tuple[int, int]]:
     """(number, first row) of every row group that has rows of the shard."""
     found, row = [], 0
     for number in range(metadata.num_row_groups):
         rows = metadata.row_group(number).num_rows
-        if row < shard.stop and row + rows > shard.start:
+        if rows and row < shard.stop and row + rows > shard.start:
             found.append((number, row))
         row += rows
     return found
