@@ -25,9 +25,10 @@ from sentiment_batch.measure.progress import Progress
 from sentiment_batch.measure.summary import figure
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks
 from sentiment_batch.read.split import describe, label_names, shown_label
-from sentiment_batch.write.commit import Identity, Work, claim
+from sentiment_batch.write.claim import Identity
+from sentiment_batch.write.commit import Work, claim
 from sentiment_batch.write.part import PartWriter
-from sentiment_batch.write.store import write_json
+from sentiment_batch.write.store import create_json
 
 MARKER, PREDICTIONS = "metrics.json", "predictions.parquet"
 _CHUNK_ROWS = 32_768
@@ -69,10 +70,10 @@ def _evaluate(
     columns = tuple(inputs.schema.names)
     counts: Counts = {}
     rows = [0] * len(inputs.files)
-    (work.folder / PREDICTIONS).unlink(missing_ok=True)  # of a run that was killed before it wrote the figures
+    work.store.delete(PREDICTIONS)  # of a run that was killed before it wrote the figures
     with (
         Progress(sum(planned.shard.rows for planned in shards), options.progress) as progress,
-        PartWriter(work.folder, work.scratch, PREDICTIONS, labeller.labelled_schema(inputs.schema)) as predictions,
+        PartWriter(work.store, work.scratch, PREDICTIONS, labeller.labelled_schema(inputs.schema)) as predictions,
     ):
         for planned in shards:
             chunks = read_chunks(inputs, planned, columns, options.text_column, _CHUNK_ROWS)
@@ -86,12 +87,12 @@ def _evaluate(
                 f"{options.model} gives no finite score for {counts['nonfinite']} of {counts['rows_out']} rows; "
                 "the figures of the others would flatter it; give --dtype float32, or train it again"
             )
-        predictions.seal({"job_id": work.job_id, "counts": counts})
+        predictions.seal({"job_id": work.claim.job_id, "counts": counts})
     metrics = document(
         "evaluate",
         clock,
         work.resumed,
-        job_id=work.job_id,
+        job_id=work.claim.job_id,
         identity=_identity(options, inputs, labeller),
         model=model_section(labeller),
         input=inputs.section(rows),
@@ -103,7 +104,7 @@ def _evaluate(
         ),
     )
     metrics = {**metrics, "headline": headline(metrics), **_gated(metrics["evaluation"], gates)}
-    write_json(work.folder / MARKER, metrics)
+    create_json(work.store, work.scratch, MARKER, metrics)
     work.publish()
     return metrics
 

@@ -1,17 +1,18 @@
 """The job that labels a dump: every row of the input once, in order, into sealed parts, then one rename."""
 
+import errno
 import logging
 import os
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
 from sentiment_batch import MADE_BY
 from sentiment_batch.config import ScoreOptions
-from sentiment_batch.errors import OutputConflict, TooManyRejects, UsageError
+from sentiment_batch.errors import InputError, OutputConflict, TooManyRejects, UsageError
 from sentiment_batch.labeller import Labeller
 from sentiment_batch.labelling import compute_of, device_kind, labelled_chunks, model_section, open_labeller
 from sentiment_batch.measure.counts import Counts, add, count_rows
@@ -28,12 +29,13 @@ from sentiment_batch.measure.metrics import (
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.read.chunk import Shard
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, shard_sha256
-from sentiment_batch.write.commit import Identity, Work, claim
-from sentiment_batch.write.manifest import MARKER, METRICS, write_manifest
-from sentiment_batch.write.part import PartWriter, Seal, part_name, read_seal
-from sentiment_batch.write.store import read_json, write_json
+from sentiment_batch.remote import is_url
+from sentiment_batch.write.claim import JOB_ID, PLAN, Identity, is_claim
+from sentiment_batch.write.commit import Work, claim, open_store
+from sentiment_batch.write.manifest import MARKER, METRICS, missing, write_manifest
+from sentiment_batch.write.part import REJECTS, Part, PartWriter, Seal, hashed, part_name, read_part
+from sentiment_batch.write.store import Store, create_json, read_json
 
-PLAN = ".plan.json"
 ROW_FORMAT = 1  # goes up when the same job would give other rows: part of every job's identity
 # What may differ between two runs of one job: none of it changes a row. The model counts by its digest, the inputs by
 # their content.
@@ -41,6 +43,8 @@ _NOT_IDENTITY = {
     *("model", "input", "format", "output", "device", "max_reject_rate", "overwrite"),
     *("metrics", "progress", "log_format", "debug"),
 }
+
+_FOOTERS_AT_ONCE = 8
 
 log = logging.getLogger(__name__)
 
@@ -90,12 +94,13 @@ def score(options: ScoreOptions) -> Metrics:
     _check_output(options)
     labeller = open_labeller(options, options.text_column)
     inputs = open_inputs(options.input, options.format, options.columns, required_columns(options))
+    _check_inputs_outside(options.output, inputs)
     job = Job(options, labeller, inputs, kept_columns(options, inputs.schema))
     labeller.check_columns(pa.schema([inputs.schema.field(name) for name in job.needed]))
     claimed = claim(options.output, job.identity(), MARKER, options.overwrite)
     if isinstance(claimed, dict):
         log.info("done already: %s", options.output)
-        return {**(read_json(Path(options.output) / METRICS) or {}), "already_done": True}
+        return {**_published_metrics(open_store(options.output), claimed), "already_done": True}
     try:
         return _label(job, claimed, clock)
     finally:
@@ -105,8 +110,8 @@ def score(options: ScoreOptions) -> Metrics:
 def _label(job: Job, work: Work, clock: Clock) -> Metrics:
     shards = _plan(job, work)
     total = sum(planned.shard.rows for planned in shards)
-    seals = [_adopted(job, work, planned) for planned in shards]
-    adopted = [seal for seal in seals if seal]
+    parts = _adopted(job, work, shards)
+    adopted = [part.seal for part in parts if part]
     if adopted:
         log.info("going on: %d of %d parts were sealed by an earlier run", len(adopted), len(shards))
     load_seconds = job.labeller.load() if len(adopted) < len(shards) else 0.0
@@ -114,26 +119,114 @@ def _label(job: Job, work: Work, clock: Clock) -> Metrics:
     done = sum(seal["rows_in"] for seal in adopted)
     with Progress(total, job.options.progress, done=done) as progress:
         for number, planned in enumerate(shards):
-            seals[number] = seals[number] or _label_shard(job, work, planned, progress)
-            _check_rejects(job, seals, total, work)
-    sealed = [seal for seal in seals if seal]
+            parts[number] = parts[number] or _sealed(job, work, planned, progress)
+            _check_rejects(job, parts, total, work)
+        sealed = _settled(job, work, shards, parts, progress)
     performance = performance_section(
         progress.done_here, asdict(job.labeller.effort), time.perf_counter() - started, load_seconds
     )
-    metrics = document("score", clock, bool(adopted), job_id=work.job_id, **_sections(job, sealed, performance))
+    sections = _sections(job, [part.seal for part in sealed], performance)
+    metrics = document("score", clock, bool(adopted), job_id=work.claim.job_id, **sections)
     metrics["headline"] = headline(metrics)
-    write_json(work.folder / METRICS, metrics)
-    write_manifest(work.folder, MADE_BY, work.job_id, job.identity(), sealed)
+    metrics = _kept_metrics(work, metrics)
+    head = {"made_by": MADE_BY, **work.claim.content()}
+    inputs = [{"path": file.path if is_url(file.path) else os.path.abspath(file.path)} for file in job.inputs.files]
+    write_manifest(work.store, work.scratch, head, sealed, inputs)
     work.publish()
     return metrics
 
 
-def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Progress) -> Seal:
+def _published_metrics(store: Store, manifest: Metrics) -> Metrics:
+    """The metrics of a finished output. Raises `OutputConflict` if a file of its manifest is not there as it was."""
+    sizes, metrics = store.sizes(), read_json(store, METRICS)
+    try:
+        files = [*manifest["parts"], *(part["rejects"] for part in manifest["parts"] if part["rejects"])]
+        gone = [file["name"] for file in [*files, manifest["metrics"]] if sizes.get(file["name"]) != file["bytes"]]
+    except (KeyError, TypeError):
+        gone = [MARKER]
+    if gone or not is_claim(metrics):
+        raise OutputConflict(
+            f"{store.url} was published, but {(gone or [METRICS])[0]} is not as it was; see what is left with "
+            "sentiment-batch verify, then remove the output and run again"
+        )
+    return dict(metrics)
+
+
+def _kept_metrics(work: Work, metrics: Metrics) -> Metrics:
+    """The metrics that the output has now: these, or those of a run that was killed between them and the manifest."""
+    if create_json(work.store, work.scratch, METRICS, metrics):
+        return metrics
+    there = read_json(work.store, METRICS)
+    if is_claim(there) and there[JOB_ID] == work.claim.job_id:
+        return dict(there)
+    work.store.delete(METRICS)  # of another job, whose output this one was removing when it was killed
+    create_json(work.store, work.scratch, METRICS, metrics)
+    return metrics
+
+
+def _settled(
+    job: Job, work: Work, shards: list[PlannedShard], parts: list[Part | None], progress: Progress
+) -> list[Part]:
+    """The parts of all shards, each there and whole; what was lost or spoilt since it was sealed is made again.
+
+    Parts of an earlier run are read through for this, and their input too: it may have been edited in place.
+    """
+    work.check_held()
+    gone = missing(work.store, [part for part in parts if part])
+    settled = []
+    for planned, part in zip(shards, parts, strict=True):
+        assert part, "every shard has its part by now"
+        whole: Part | None = None if part.name in gone else part
+        if whole and whole.sha256 is None:
+            _check_input(job, work, planned, whole)
+            whole = hashed(work.store, whole)
+        if whole is None:
+            log.warning("%s was lost or damaged after it was sealed: it is made again", part.name)
+            work.store.delete(part.name)
+            whole = _sealed(job, work, planned, progress)
+        settled.append(whole)
+    return settled
+
+
+def _check_input(job: Job, work: Work, planned: PlannedShard, part: Part) -> None:
+    if shard_sha256(job.inputs, planned) != part.seal["input_sha256"]:
+        raise InputError(
+            f"{job.inputs.files[planned.file].path} was edited since {part.name} was made from it, though its size and "
+            f"time are the same; nothing was published; remove {work.store.url} to begin again"
+        )
+
+
+def _sealed(job: Job, work: Work, planned: PlannedShard, progress: Progress) -> Part:
+    """Label a shard. If another job took the output meanwhile, what was made of it is taken back."""
+    work.check_held()
+    part = _label_shard_twice(job, work, planned, progress)
+    try:
+        work.check_held()
+    except OutputConflict:
+        there = read_part(work.store, part.name)
+        if part.sha256 and there and there.seal["job_id"] == work.claim.job_id:  # else another run made it
+            work.store.delete(part.name)
+        raise
+    return part
+
+
+def _label_shard_twice(job: Job, work: Work, planned: PlannedShard, progress: Progress) -> Part:
+    """Once more only if the disk failed: a new file lies on other blocks of it."""
+    try:
+        return _label_shard(job, work, planned, progress)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        log.warning("%s: %s; the shard is labelled once more", part_name(planned.index), error)
+    return _label_shard(job, work, planned, progress)
+
+
+def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Progress) -> Part:
     """Read, label and seal one shard; dropped as a whole if anything goes wrong in it."""
     chunks = read_chunks(job.inputs, planned, job.needed, job.options.text_column, job.options.chunk_rows)
     counts: Counts = job.count(job.labeller(_no_rows(job)))
     counts |= {"rows_in": 0, "rejected": 0, "distinct_texts": 0}
-    with PartWriter(work.folder, work.scratch, part_name(planned.index), job.schema) as part:
+    with PartWriter(work.store, work.scratch, part_name(planned.index), job.schema) as part:
         for batch, rejects, distinct_texts in labelled_chunks(chunks, job.labeller, progress):
             rows = batch.num_rows + len(rejects)
             part.write(batch.select(job.schema.names), rejects)
@@ -145,7 +238,7 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Progress
             )
         return part.seal(
             {
-                "job_id": work.job_id,
+                "job_id": work.claim.job_id,
                 "shard": planned.index,
                 "file": planned.file,
                 "range": astuple(planned.shard),
@@ -159,10 +252,25 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Progress
 
 def _check_output(options: ScoreOptions) -> None:
     """An output inside an input folder would be an input of the next run."""
-    output = os.path.realpath(options.output)
     for given in options.input:
-        if os.path.isdir(given) and os.path.commonpath([output, os.path.realpath(given)]) == os.path.realpath(given):
+        if is_url(given) and _lies_in(options.output, given):
+            raise UsageError(f"--output {options.output} lies in the input {given}; put it elsewhere")
+        if os.path.isdir(given) and _lies_in(options.output, given):
             raise UsageError(f"--output {options.output} lies in the input folder {given}; put it elsewhere")
+
+
+def _check_inputs_outside(output: str, inputs: Inputs) -> None:
+    """An input inside the output would be removed with it by --overwrite."""
+    for file in inputs.files:
+        if _lies_in(file.path, output):
+            raise UsageError(f"the input {file.path} lies in --output {output}; put the output elsewhere")
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    if is_url(path) or is_url(folder):
+        return f"{path.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/")
+    path, folder = os.path.realpath(path), os.path.realpath(folder)
+    return os.path.commonpath([path, folder]) == folder
 
 
 def _no_rows(job: Job) -> pa.RecordBatch:
@@ -172,48 +280,57 @@ def _no_rows(job: Job) -> pa.RecordBatch:
 
 def _plan(job: Job, work: Work) -> list[PlannedShard]:
     """The job's shards, as an earlier run planned them if there was one: a text file is read through to plan it."""
-    rows = read_json(work.folder / PLAN)
-    if rows is not None:
-        return [PlannedShard(index, file, Shard(*shard)) for index, (file, shard) in enumerate(rows)]
+    there = read_json(work.store, PLAN)
+    if is_claim(there) and there[JOB_ID] == work.claim.job_id:
+        return [PlannedShard(index, file, Shard(*shard)) for index, (file, shard) in enumerate(there["shards"])]
+    work.store.delete(PLAN)  # of another job, whose work this one was removing when it was killed
     shards = plan(job.inputs, job.options.shard_rows, job.options.shard_bytes, job.options.limit_rows)
-    write_json(work.folder / PLAN, [(planned.file, astuple(planned.shard)) for planned in shards])
+    listed = [(planned.file, astuple(planned.shard)) for planned in shards]
+    create_json(work.store, work.scratch, PLAN, {JOB_ID: work.claim.job_id, "shards": listed})
     return shards
 
 
-def _adopted(job: Job, work: Work, planned: PlannedShard) -> Seal | None:
-    """The seal of the shard's part if an earlier run of this job made it; anything else of that name goes."""
-    path = work.folder / part_name(planned.index)
-    if not path.exists():
-        return None
-    seal = read_seal(path)
-    if seal is None or not _is_of(work, planned, seal):
-        log.warning("%s is not a whole part of this job: it is made again", path.name)
-        path.unlink()
-        return None
+def _adopted(job: Job, work: Work, shards: list[PlannedShard]) -> list[Part | None]:
+    """The part of each shard if an earlier run of this job made it; anything else of its name goes."""
+    sizes = work.store.sizes()
+    names = [part_name(planned.index) for planned in shards]
+    with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:  # each is a request or two where the output is in a bucket
+        found = list(pool.map(lambda name: read_part(work.store, name) if name in sizes else None, names))
+    for planned, name, part in zip(shards, names, found, strict=True):
+        if part is None or not _is_of(work, planned, part.seal, sizes):
+            found[planned.index] = None
+            if name in sizes:
+                log.warning("%s is not a whole part of this job: it is made again", name)
+                work.store.delete(name)
+        else:
+            _check_compute(job, work, part)
+    return found
+
+
+def _check_compute(job: Job, work: Work, part: Part) -> None:
     compute = compute_of(job.labeller)
-    if seal["compute"] != compute:
-        theirs, ours = (" ".join(map(str, each.values())) for each in (seal["compute"], compute))
+    if part.seal["compute"] != compute:
+        theirs, ours = (" ".join(map(str, each.values())) for each in (part.seal["compute"], compute))
         raise OutputConflict(
-            f"{path} was made with {theirs}, this run would go on with {ours}, and an output has one: "
-            f"go on where it was begun, or remove {work.folder} to begin again"
+            f"{work.store.url}/{part.name} was made with {theirs}, this run would go on with {ours}, and an output has "
+            f"one: go on where it was begun, or remove {work.store.url} to begin again"
         )
-    return seal
 
 
-def _is_of(work: Work, planned: PlannedShard, seal: Seal) -> bool:
+def _is_of(work: Work, planned: PlannedShard, seal: Seal, sizes: dict[str, int]) -> bool:
     """Whether the seal is of this shard of this job, and the rejects that it names are there."""
     rejects = seal["rejects"]
-    same = seal["job_id"] == work.job_id and seal["range"] == list(astuple(planned.shard))
-    return same and (rejects is None or (work.folder / rejects["name"]).is_file())
+    same = seal["job_id"] == work.claim.job_id and seal["range"] == list(astuple(planned.shard))
+    return same and (rejects is None or sizes.get(rejects["name"]) == rejects["bytes"])
 
 
-def _check_rejects(job: Job, seals: Iterable[Seal | None], total: int, work: Work) -> None:
+def _check_rejects(job: Job, parts: Iterable[Part | None], total: int, work: Work) -> None:
     """Stop as soon as it is certain that too many rows have no label for a fault in them."""
-    bad = sum(seal["rejected"] + seal["counts"]["nonfinite"] for seal in seals if seal)
+    bad = sum(part.seal["rejected"] + part.seal["counts"]["nonfinite"] for part in parts if part)
     if bad > job.options.max_reject_rate * total:
         raise TooManyRejects(
             f"{bad} of {total} rows are rejected or have no finite score, more than --max-reject-rate "
-            f"{job.options.max_reject_rate:g} allows; see {work.folder / '_rejects'}; nothing was published; "
+            f"{job.options.max_reject_rate:g} allows; see {work.store.url}/{REJECTS}; nothing was published; "
             "raise the limit, or mend the input or the command and run it with --overwrite"
         )
 

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from sentiment_batch.config import TrainOptions
+from sentiment_batch.errors import UsageError
 from sentiment_batch.measure.metrics import Clock, Metrics, document, headline
 from sentiment_batch.model.folder import TRAINING, files_digest, read_model_folder
 from sentiment_batch.model.recipe import SCRATCH, Recipe, resolve_recipe
 from sentiment_batch.read.split import Splits, read_splits
-from sentiment_batch.write.commit import Identity, claim
-from sentiment_batch.write.store import sync_files, write_json
+from sentiment_batch.remote import is_url
+from sentiment_batch.write.claim import Identity
+from sentiment_batch.write.commit import claim
+from sentiment_batch.write.store import create_json, sync_files
 
 TRAINING_FORMAT = 1  # goes up when the same job would give another model: part of every job's identity
 
@@ -27,6 +30,8 @@ def train(options: TrainOptions) -> Metrics:
     the folder is not there, and the same call again goes on behind the last whole epoch.
     """
     clock = Clock()
+    if is_url(options.output):
+        raise UsageError(f"--output {options.output}: a model is trained into a local folder; copy it there afterwards")
     splits = read_splits(options.train, options.valid, options.label_column, options)
     recipe = recipe_of(options)
     identity = _identity(options, recipe, splits)
@@ -41,7 +46,7 @@ def train(options: TrainOptions) -> Metrics:
 
         training = train_model(options, recipe, splits, report, claimed, identity)
         sync_files(claimed.folder)
-        write_json(claimed.folder / TRAINING, training)
+        create_json(claimed.store, claimed.scratch, TRAINING, training)
         claimed.publish()
         return _metrics(training, options.output, clock, claimed.resumed)
     finally:

@@ -20,7 +20,8 @@ from sentiment_batch.model.scratch import make_scratch_model, soft_targets
 from sentiment_batch.model.tokens import tokenise
 from sentiment_batch.model.torch_engine import resolve_device
 from sentiment_batch.read.split import Splits
-from sentiment_batch.write.commit import CHECKPOINT, STATE, Identity, Work
+from sentiment_batch.write.claim import CHECKPOINT, STATE, Identity
+from sentiment_batch.write.commit import Work
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def train_model(
     )
     return {
         "schema_version": 1,
-        "job_id": work.job_id,
+        "job_id": work.claim.job_id,
         "made_by": MADE_BY,
         "identity": identity,
         "base_model": options.base_model,

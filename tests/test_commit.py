@@ -1,5 +1,6 @@
-"""write/commit.py: one run at a time, one job for an output, and an output that is whole or not there."""
+"""write/commit.py, beside.py, lock.py: one run at a time, one job for an output, and an output whole or not there."""
 
+import errno
 import fcntl
 import os
 import random
@@ -19,10 +20,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentiment_batch.errors import Busy, OutputConflict
-from sentiment_batch.write import commit
-from sentiment_batch.write.commit import Work, claim, job_id
-from sentiment_batch.write.store import read_json, write_json
+from sentiment_batch.errors import Busy, OutputConflict, UsageError
+from sentiment_batch.write import beside
+from sentiment_batch.write.beside import Beside
+from sentiment_batch.write.claim import job_id
+from sentiment_batch.write.commit import claim
+from sentiment_batch.write.lock import Lock
+from sentiment_batch.write.store import Folder, create_json
+from sentiment_batch.write.store import read_json as read_stored
 
 MARKER = "_SUCCESS"
 JOB: dict[str, Any] = {
@@ -33,18 +38,22 @@ JOB: dict[str, Any] = {
 OTHER: dict[str, Any] = {**JOB, "options": {**JOB["options"], "prefix": "sb_"}}
 
 
-def begin(output: Path, identity: dict[str, Any] = JOB, overwrite: bool = False) -> Work:
+def begin(output: Path, identity: dict[str, Any] = JOB, overwrite: bool = False) -> Beside:
     work = claim(str(output), identity, MARKER, overwrite)
-    assert isinstance(work, Work)
+    assert isinstance(work, Beside)
     return work
 
 
-def complete(work: Work, identity: dict[str, Any] = JOB) -> dict[str, Any]:
+def read_json(path: Path) -> Any:
+    return read_stored(Folder(path.parent), path.name)
+
+
+def complete(work: Beside, identity: dict[str, Any] = JOB) -> dict[str, Any]:
     """Make everything that an output has, the marker last."""
-    (work.folder / "part-00000.parquet").write_text(work.job_id)
+    (work.folder / "part-00000.parquet").write_text(work.claim.job_id)
     (work.scratch / "rest").write_text("of a part")
-    marker = {"job_id": work.job_id, "identity": identity, "rows": 3}
-    write_json(work.folder / MARKER, marker)
+    marker = {"job_id": work.claim.job_id, "identity": identity, "rows": 3}
+    create_json(work.store, work.scratch, MARKER, marker)
     return marker
 
 
@@ -58,7 +67,7 @@ def publish(output: Path, identity: dict[str, Any] = JOB) -> dict[str, Any]:
 def leave(output: Path, identity: dict[str, Any] = JOB) -> Path:
     """A run that stops behind its first part; the folder that it leaves."""
     work = begin(output, identity)
-    (work.folder / "part-00000.parquet").write_text(work.job_id)
+    (work.folder / "part-00000.parquet").write_text(work.claim.job_id)
     work.release()
     return work.folder
 
@@ -172,7 +181,7 @@ def test_a_run_that_stops_before_there_is_something_to_go_on_with_leaves_nothing
 
 def test_a_killed_run_that_had_nothing_to_go_on_with_is_in_no_other_jobs_way(out: Path) -> None:
     work = begin(out, OTHER)
-    os.close(work.lock)  # as the kernel does
+    os.close(work.lock.descriptor)  # as the kernel does
     again = begin(out)
     assert again.resumed is False
     complete(again)
@@ -182,8 +191,7 @@ def test_a_killed_run_that_had_nothing_to_go_on_with_is_in_no_other_jobs_way(out
 
 def test_a_checkpoint_is_something_to_go_on_with(out: Path) -> None:
     work = begin(out)
-    (work.folder / ".checkpoint").mkdir()
-    write_json(work.folder / ".checkpoint" / "state.json", {"epoch": 1})
+    create_json(Folder(work.folder / ".checkpoint"), work.scratch, "state.json", {"epoch": 1})
     work.release()
     with pytest.raises(OutputConflict, match="unfinished work of another job"):
         claim(str(out), OTHER, MARKER)
@@ -387,30 +395,30 @@ def test_nobody_gets_in_while_a_run_publishes(out: Path, monkeypatch: pytest.Mon
         publish(out, OTHER)
     work = begin(out, overwrite=True)
     complete(work)
-    rename, answers = os.rename, []
+    rename, exchange, answers = os.rename, beside.exchange, []
 
-    def watched(source: Path, target: Path) -> None:
+    def asked() -> None:
         with pytest.raises(Busy):
             claim(str(out), JOB, MARKER, overwrite=True)
         answers.append("busy")
-        rename(source, target)
 
-    monkeypatch.setattr(os, "rename", watched)
+    monkeypatch.setattr(os, "rename", lambda *paths: (None if answers else asked(), rename(*paths))[1])
+    monkeypatch.setattr(beside, "exchange", lambda *paths: (asked(), exchange(*paths))[1])
     work.publish()
-    assert len(answers) == (1 if before == "nothing" else 2)
+    assert answers == ["busy"]
 
 
 def test_a_run_that_comes_for_the_lock_while_another_publishes_is_done(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock = commit._lock
+    lock = beside.lock
 
-    def late(work: Path) -> int:
+    def late(folder: Path) -> Lock:
         monkeypatch.undo()
         publish(out)
-        return lock(work)
+        return lock(folder)
 
-    monkeypatch.setattr(commit, "_lock", late)
+    monkeypatch.setattr(beside, "lock", late)
     found = claim(str(out), JOB, MARKER)
     assert found == read_json(out / MARKER)
     assert [entry.name for entry in out.parent.iterdir()] == ["out"]
@@ -451,7 +459,8 @@ def crash_at(step: int) -> Iterator[None]:
         return call(*args, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((os, "rename"), (os, "unlink"), (os, "fsync"), (os, "mkdir"), (shutil, "rmtree")):
+        names = ((os, "rename"), (os, "unlink"), (os, "fsync"), (os, "mkdir"), (shutil, "rmtree"), (beside, "exchange"))
+        for module, name in names:
             patch.setattr(module, name, partial(counted, getattr(module, name)))
         yield
 
@@ -462,8 +471,14 @@ def visible(out: Path) -> dict[str, bytes] | None:
     return {name: data for name, data in content(out).items() if not name.startswith(".")}
 
 
+@pytest.mark.parametrize("swap", [True, False])
 @pytest.mark.parametrize("before", ["nothing", "an empty folder", "another job"])
-def test_a_crash_in_publish_is_mended_by_the_next_claim(tmp_path: Path, before: str) -> None:
+def test_a_crash_in_publish_is_mended_by_the_next_claim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, swap: bool
+) -> None:
+    """With renameat2 the old output is there until the new one is; without it there may be none for a moment."""
+    if not swap:
+        monkeypatch.setattr(beside, "exchange", lambda *_: False)
     for step in range(50):
         out = tmp_path / str(step) / "out"
         if before == "an empty folder":
@@ -481,11 +496,13 @@ def test_a_crash_in_publish_is_mended_by_the_next_claim(tmp_path: Path, before: 
             except Crash:
                 crashed = True
         work.release()
-        assert visible(out) in (old, None, new)
+        assert visible(out) in ((old, new) if swap else (old, None, new))
         assert claim(str(out), JOB, MARKER, overwrite=True) == marker
         assert visible(out) == new
         if not crashed:
             break
+        assert [entry.name for entry in out.parent.iterdir()] == ["out"]
+        assert ".lock" not in content(out)
     assert not crashed
     assert step > 3
 
@@ -518,3 +535,116 @@ def test_finished_work_of_another_job_that_was_not_renamed_is_refused(out: Path)
     with pytest.raises(OutputConflict, match=r"unfinished work of another job: options\.prefix"):
         claim(str(out), JOB, MARKER)
     assert begin(out, overwrite=True).resumed is False
+
+
+# What else may be there
+
+
+def test_exchange_swaps_two_folders_in_one_step(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text("x")
+    assert beside.exchange(tmp_path / "one", tmp_path / "other")
+    assert os.listdir(tmp_path / "one") == ["other"]
+    assert os.listdir(tmp_path / "other") == ["one"]
+    assert not beside.exchange(tmp_path / "one", tmp_path / "missing")
+
+
+@pytest.mark.parametrize("leftover", ["finished work", "a replaced output"])
+def test_the_marker_of_what_is_removed_goes_first(out: Path, monkeypatch: pytest.MonkeyPatch, leftover: str) -> None:
+    """Killed in the middle of removing it, it must not pass for finished."""
+    work = begin(out, OTHER)
+    complete(work, OTHER)
+    if leftover == "finished work":
+        work.lock.release()
+        begun: Callable[[], object] = lambda: begin(out, JOB, overwrite=True)  # noqa: E731
+    else:
+        work.publish()
+        publish(out.with_name("newer"))
+        os.rename(out, out.with_name(".out.wip"))
+        os.rename(out.with_name("newer"), out)
+        begun = lambda: claim(str(out), JOB, MARKER)  # noqa: E731
+    removed = []
+
+    def dies(path: Any, *_: object, **__: object) -> None:
+        removed.append(Path(path).name)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", dies)
+    monkeypatch.setattr(beside, "_empty", partial(first_step, beside._empty))
+    with pytest.raises(KeyboardInterrupt):
+        begun()
+    assert not (out.with_name(".out.wip") / MARKER).exists()
+    assert (out.with_name(".out.wip") / "part-00000.parquet").exists()
+
+
+def first_step(empty: Callable[[Path, str], None], folder: Path, marker: str) -> None:
+    """It removes one thing and dies."""
+    with pytest.MonkeyPatch.context() as patch:
+        remove = beside._remove
+        removed: list[Path] = []
+
+        def once(path: Path) -> None:
+            if removed:
+                raise KeyboardInterrupt
+            removed.append(path)
+            remove(path)
+
+        patch.setattr(beside, "_remove", once)
+        empty(folder, marker)
+
+
+def test_work_that_is_taken_away_is_noticed(out: Path) -> None:
+    work = begin(out)
+    work.check_held()
+    os.rename(work.folder, out.with_name("elsewhere"))
+    with pytest.raises(OutputConflict, match="moved or removed"):
+        work.check_held()
+
+
+def test_without_locks_a_run_that_another_job_overtook_does_not_publish_its_work(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unlocked(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unlocked)
+    overtaken = begin(out)
+    other = begin(out, OTHER, overwrite=True)
+    complete(other, OTHER)
+    with pytest.raises(OutputConflict, match="another job took it"):
+        overtaken.publish()
+    assert not out.exists()
+    other.publish()
+    assert (out / "part-00000.parquet").read_text() == job_id(OTHER)
+
+
+def test_a_folder_where_everybody_may_rename_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(UsageError, match="may be written by everybody"):
+        claim(str(tmp_path / "open" / "out"), JOB, MARKER)
+    (tmp_path / "open").chmod(0o1777)
+    begin(tmp_path / "open" / "out").release()
+
+
+def test_an_output_that_was_published_by_another_run_of_the_job_meanwhile_is_kept(out: Path, tmp_path: Path) -> None:
+    """As may be where there are no locks."""
+    work = begin(out)
+    complete(work)
+    marker = publish(tmp_path / "elsewhere")
+    os.rename(tmp_path / "elsewhere", out)
+    work.publish()
+    assert claim(str(out), JOB, MARKER) == marker
+    assert [entry.name for entry in out.parent.iterdir()] == ["out"]
+
+
+def test_a_file_system_without_locks_is_worked_on_all_the_same(
+    out: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unlocked(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unlocked)
+    publish(out)
+    assert "has no locks" in caplog.text

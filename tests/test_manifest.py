@@ -1,4 +1,4 @@
-"""write/manifest.py: what `_SUCCESS` says of every file is true."""
+"""write/manifest.py: what `_SUCCESS` says of every file is true. Over both stores."""
 
 import hashlib
 import json
@@ -8,20 +8,22 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from sentiment_batch.write.manifest import MARKER, METRICS, write_manifest
-from sentiment_batch.write.part import PartWriter, part_name
-from sentiment_batch.write.store import write_json
+from sentiment_batch.errors import OutputConflict
+from sentiment_batch.write.manifest import MARKER, METRICS, missing, write_manifest
+from sentiment_batch.write.part import Part, PartWriter, part_name
+from sentiment_batch.write.store import Store, create_json, read_json
 
-IDENTITY = {"command": "score", "options": {"prefix": "", "label_column": None}}
+HEAD = {"made_by": "sentiment-batch 9.9", "job_id": "abc", "identity": {"command": "score"}}
+INPUTS = [{"path": "/data/a.tsv"}, {"path": "/data/b.tsv"}]
 SCHEMA = pa.schema([("id", pa.int64())])
 REJECT = {"file": "a.tsv", "row": 9, "reason": "fields"}
 
 
-def make_parts(folder: Path) -> list[dict[str, Any]]:
+def make_parts(store: Store, scratch: Path) -> list[Part]:
     """Three parts: three rows, none but two rejects, one row and a reject."""
-    seals = []
+    parts = []
     for shard, (ids, rejects) in enumerate([([7, 3, 5], []), ([], [REJECT, REJECT]), ([1], [REJECT])]):
-        with PartWriter(folder, folder, part_name(shard), SCHEMA) as part:
+        with PartWriter(store, scratch, part_name(shard), SCHEMA) as part:
             part.write(pa.record_batch([pa.array(ids, pa.int64())], schema=SCHEMA), rejects)
             account = {
                 "job_id": "abc",
@@ -32,57 +34,89 @@ def make_parts(folder: Path) -> list[dict[str, Any]]:
                 "rows_in": len(ids) + len(rejects),
                 "counts": {},
             }
-            seals.append(part.seal(account))
-    return seals
+            parts.append(part.seal(account))
+    return parts
 
 
-def actual(path: Path) -> dict[str, Any]:
-    data = path.read_bytes()
-    return {"name": path.name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+def actual(store: Store, name: str) -> dict[str, Any]:
+    data = store.read(name) or b""
+    return {"name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def test_the_manifest_lists_files_and_rows_that_are_true(tmp_path: Path) -> None:
-    seals = make_parts(tmp_path)
-    write_json(tmp_path / METRICS, {"rows": 7})
-    write_manifest(tmp_path, "sentiment-batch 9.9", "abc", IDENTITY, seals)
-    manifest = json.loads((tmp_path / MARKER).read_text())
-    assert manifest["schema_version"] == 1
-    assert manifest["made_by"] == "sentiment-batch 9.9"
-    assert manifest["job_id"] == "abc"
-    assert manifest["identity"] == IDENTITY
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    (tmp_path / "scratch").mkdir()
+    return tmp_path / "scratch"
+
+
+def test_the_manifest_lists_files_and_rows_that_are_true(store: Store, scratch: Path) -> None:
+    parts = make_parts(store, scratch)
+    create_json(store, scratch, METRICS, {"rows": 7})
+    write_manifest(store, scratch, HEAD, parts, INPUTS)
+    manifest = read_json(store, MARKER)
+    assert manifest.items() >= {"schema_version": 1, **HEAD, "inputs": INPUTS}.items()
     assert manifest["rows"] == {"rows_in": 7, "rows_out": 4, "rejected": 3}
-    assert manifest["metrics"] == actual(tmp_path / METRICS)
+    assert manifest["metrics"] == actual(store, METRICS)
     assert len(manifest["parts"]) == 3
-    for number, (part, seal) in enumerate(zip(manifest["parts"], seals, strict=True)):
-        assert part.items() >= actual(tmp_path / f"part-0000{number}.parquet").items()
+    for number, (listed, part) in enumerate(zip(manifest["parts"], parts, strict=True)):
+        assert listed.items() >= actual(store, f"part-0000{number}.parquet").items()
         for name in ("file", "range", "input_sha256", "rows_in", "rows_out", "rejected", "rejects"):
-            assert part[name] == seal[name]
-    assert [part["rejects"] is None for part in manifest["parts"]] == [True, False, False]
+            assert listed[name] == part.seal[name]
+    assert [listed["rejects"] is None for listed in manifest["parts"]] == [True, False, False]
 
 
-def test_every_visible_file_is_in_the_manifest(tmp_path: Path) -> None:
-    seals = make_parts(tmp_path)
-    write_json(tmp_path / METRICS, {})
-    write_manifest(tmp_path, "", "abc", IDENTITY, seals)
-    manifest = json.loads((tmp_path / MARKER).read_text())
+def test_every_visible_file_is_in_the_manifest(store: Store, scratch: Path) -> None:
+    parts = make_parts(store, scratch)
+    create_json(store, scratch, METRICS, {})
+    write_manifest(store, scratch, HEAD, parts, INPUTS)
+    manifest = read_json(store, MARKER)
     listed = {MARKER, manifest["metrics"]["name"], *(part["name"] for part in manifest["parts"])}
     listed |= {part["rejects"]["name"] for part in manifest["parts"] if part["rejects"]}
-    assert listed == {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert listed == set(store.sizes())
 
 
-@pytest.mark.parametrize("missing", [METRICS, part_name(1)])
-def test_no_manifest_without_the_files_that_it_lists(tmp_path: Path, missing: str) -> None:
-    seals = make_parts(tmp_path)
-    write_json(tmp_path / METRICS, {})
-    (tmp_path / missing).unlink()
-    with pytest.raises(FileNotFoundError):
-        write_manifest(tmp_path, "", "abc", IDENTITY, seals)
-    assert not (tmp_path / MARKER).exists()
+def test_parts_that_are_not_there_whole_are_named(store: Store, scratch: Path) -> None:
+    parts = make_parts(store, scratch)
+    assert missing(store, parts) == set()
+    store.delete(part_name(0))
+    store.delete(parts[1].seal["rejects"]["name"])
+    assert missing(store, parts) == {part_name(0), part_name(1)}
+    (scratch / "short").write_text("PAR1")
+    store.create(part_name(0), scratch / "short")
+    assert missing(store, parts) == {part_name(0), part_name(1)}
 
 
-def test_a_job_without_shards_has_a_manifest(tmp_path: Path) -> None:
-    write_json(tmp_path / METRICS, {})
-    write_manifest(tmp_path, "", "abc", IDENTITY, [])
-    manifest = json.loads((tmp_path / MARKER).read_text())
+def test_what_an_earlier_attempt_left_is_removed(store: Store, scratch: Path) -> None:
+    parts = make_parts(store, scratch)
+    before = store.sizes()
+    for name in ("part-00003.parquet", "_rejects/_part-00001-01234567.jsonl"):
+        (scratch / "x").write_text("left")
+        store.create(name, scratch / "x")
+    assert missing(store, parts) == set()
+    assert store.sizes() == before
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "part-3.parquet", "_rejects/notes", "more/part-00000.parquet"])
+def test_a_strangers_file_is_refused_and_left(store: Store, scratch: Path, name: str) -> None:
+    parts = make_parts(store, scratch)
+    (scratch / "x").write_text("mine")
+    store.create(name, scratch / "x")
+    with pytest.raises(OutputConflict, match=name):
+        missing(store, parts)
+    assert store.read(name) == b"mine"
+
+
+def test_another_jobs_manifest_is_not_taken_for_ours(store: Store, scratch: Path) -> None:
+    create_json(store, scratch, METRICS, {})
+    write_manifest(store, scratch, HEAD, [], INPUTS)
+    write_manifest(store, scratch, HEAD, [], INPUTS)
+    with pytest.raises(OutputConflict, match="another job"):
+        write_manifest(store, scratch, {**HEAD, "job_id": "xyz"}, [], INPUTS)
+
+
+def test_a_job_without_shards_has_a_manifest(store: Store, scratch: Path) -> None:
+    create_json(store, scratch, METRICS, {})
+    write_manifest(store, scratch, HEAD, [], [])
+    manifest = json.loads(store.read(MARKER) or b"")
     assert manifest["parts"] == []
     assert manifest["rows"] == {"rows_in": 0, "rows_out": 0, "rejected": 0}

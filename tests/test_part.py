@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sentiment_batch.errors import EnvironmentFailure, OutputConflict
 from sentiment_batch.write import part as module
-from sentiment_batch.write.part import PartWriter, part_name, read_seal
+from sentiment_batch.write.part import Part, PartWriter, hashed, part_name, read_part
+from sentiment_batch.write.store import Folder, Store
 
 SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string())], metadata={"origin": "crawl"})
 NAME = part_name(3)
@@ -39,12 +41,23 @@ def everything(*folders: Path) -> list[str]:
     return sorted(path.name for folder in folders for path in folder.rglob("*") if path.is_file())
 
 
-def make_part(folder: Path, scratch: Path, rejects: list[dict[str, Any]], *chunks: pa.RecordBatch) -> dict[str, Any]:
-    with PartWriter(folder, scratch, NAME, SCHEMA) as part:
+def make_part(
+    folder: Path | Store, scratch: Path, rejects: list[dict[str, Any]], *chunks: pa.RecordBatch
+) -> dict[str, Any]:
+    return make(Folder(folder) if isinstance(folder, Path) else folder, scratch, rejects, *chunks).seal
+
+
+def make(store: Store, scratch: Path, rejects: list[dict[str, Any]], *chunks: pa.RecordBatch) -> Part:
+    with PartWriter(store, scratch, NAME, SCHEMA) as part:
         for chunk in chunks:
             part.write(chunk, [])
         part.write(rows(), rejects)
         return part.seal(ACCOUNT)
+
+
+def read_seal(path: Path) -> dict[str, Any] | None:
+    part = read_part(Folder(path.parent), path.name)
+    return part.seal if part else None
 
 
 def test_parts_sort_by_name_as_by_shard() -> None:
@@ -60,7 +73,11 @@ def test_a_part_has_its_rows_in_order_a_row_group_for_each_chunk_and_its_seal(fo
     assert table["text"].to_pylist() == ["teks 7", "teks 3", "teks 5", "teks 1"]
     groups = pq.read_metadata(folder / NAME)
     assert [groups.row_group(number).num_rows for number in range(2)] == [3, 1]
-    assert seal == {**ACCOUNT, "rows_out": 4, "rejected": 0, "rejects": None}
+    assert seal.items() >= {**ACCOUNT, "rows_out": 4, "rejected": 0, "rejects": None}.items()
+    assert seal.keys() - ACCOUNT.keys() == {
+        *("rows_out", "rejected", "rejects"),
+        *("data_bytes", "data_sha256", "footer_sha256"),
+    }
     assert read_seal(folder / NAME) == seal
     assert everything(folder, scratch) == [NAME]
 
@@ -76,7 +93,7 @@ def test_a_large_chunk_is_one_row_group(folder: Path, scratch: Path) -> None:
     """pyarrow cuts at 2**20 rows if it is not told otherwise."""
     count = 2**20 + 1
     schema = pa.schema([("yes", pa.bool_())])
-    with PartWriter(folder, scratch, NAME, schema) as part:
+    with PartWriter(Folder(folder), scratch, NAME, schema) as part:
         part.write(pa.record_batch([pa.repeat(True, count)], schema=schema), [])
         part.seal(ACCOUNT)
     assert pq.read_metadata(folder / NAME).num_row_groups == 1
@@ -90,7 +107,7 @@ def test_a_part_without_rows_is_a_part(folder: Path, scratch: Path) -> None:
 
 
 def test_nothing_is_visible_before_the_seal(folder: Path, scratch: Path) -> None:
-    with PartWriter(folder, scratch, NAME, SCHEMA) as part:
+    with PartWriter(Folder(folder), scratch, NAME, SCHEMA) as part:
         part.write(rows(1, 2), REJECTS)
         assert everything(folder) == []
         part.seal(ACCOUNT)
@@ -98,7 +115,7 @@ def test_nothing_is_visible_before_the_seal(folder: Path, scratch: Path) -> None
 
 
 def test_a_part_that_is_left_without_a_seal_leaves_nothing(folder: Path, scratch: Path) -> None:
-    with PartWriter(folder, scratch, NAME, SCHEMA) as part:
+    with PartWriter(Folder(folder), scratch, NAME, SCHEMA) as part:
         part.write(rows(1, 2), REJECTS)
     assert everything(folder, scratch) == []
 
@@ -120,7 +137,7 @@ def test_a_part_that_is_left_by_an_exception_leaves_nothing(
     folder: Path, scratch: Path, last: Callable[[PartWriter], None]
 ) -> None:
     def fail() -> None:
-        with PartWriter(folder, scratch, NAME, SCHEMA) as part:
+        with PartWriter(Folder(folder), scratch, NAME, SCHEMA) as part:
             part.write(rows(1, 2), [])
             last(part)
 
@@ -133,18 +150,18 @@ def test_a_part_that_is_left_by_an_exception_leaves_nothing(
 def test_a_full_disk_leaves_no_part_and_nothing_in_scratch(
     folder: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch, failing: int
 ) -> None:
-    create, calls = module.create, []
+    create, calls = Folder.create, []
 
-    def full(source: Path, path: Path) -> bool:
-        calls.append(path)
+    def full(store: Folder, name: str, source: Path) -> bool:
+        calls.append(name)
         if len(calls) == failing + 1:
-            raise OSError(28, "No space left on device")
-        return create(source, path)
+            raise EnvironmentFailure("No space left on device")
+        return create(store, name, source)
 
-    monkeypatch.setattr(module, "create", full)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr(Folder, "create", full)
+    with pytest.raises(EnvironmentFailure, match="No space"):
         make_part(folder, scratch, REJECTS, rows(1, 2))
-    assert calls[-1].parent == (folder if failing else folder / "_rejects")  # the rejects come first
+    assert calls[-1].startswith(NAME if failing else "_rejects/")  # the rejects come first
     assert not (folder / NAME).exists()
     assert everything(scratch) == []
 
@@ -161,10 +178,10 @@ def test_rejects_are_a_file_named_by_its_content(folder: Path, scratch: Path) ->
 
 
 def test_rejects_of_all_chunks_are_kept_in_order(folder: Path, scratch: Path) -> None:
-    with PartWriter(folder, scratch, NAME, SCHEMA) as part:
+    with PartWriter(Folder(folder), scratch, NAME, SCHEMA) as part:
         part.write(rows(1), REJECTS[:1])
         part.write(rows(), REJECTS[1:])
-        seal = part.seal(ACCOUNT)
+        seal = part.seal(ACCOUNT).seal
     text = (folder / seal["rejects"]["name"]).read_text(encoding="utf-8")
     assert [json.loads(line) for line in text.removesuffix("\n").split("\n")] == REJECTS
 
@@ -199,14 +216,59 @@ def test_the_same_rows_are_the_same_bytes(folder: Path, scratch: Path, monkeypat
     assert (folder / "elsewhere" / NAME).read_bytes() == (folder / NAME).read_bytes()
 
 
-def test_a_flipped_bit_is_found(folder: Path, scratch: Path) -> None:
-    make_part(folder, scratch, [], rows(*range(1000)))
-    data = bytearray((folder / NAME).read_bytes())
-    column = pq.read_metadata(folder / NAME).row_group(0).column(0)
-    data[column.data_page_offset + 100] ^= 1
-    (folder / NAME).write_bytes(data)
-    with pytest.raises((OSError, pa.ArrowException)):
-        pq.ParquetFile(folder / NAME, page_checksum_verification=True).read()
+def test_every_flipped_bit_is_found(folder: Path, scratch: Path) -> None:
+    """In the footer by its own hash, at once; before it by that of the data, when the part is read through."""
+    store = Folder(folder)
+    whole = make(store, scratch, [], rows(*range(300)))
+    data = (folder / NAME).read_bytes()
+    found: dict[bool, int] = {True: 0, False: 0}
+    for place in range(len(data)):
+        (folder / NAME).write_bytes(data[:place] + bytes([data[place] ^ 1 << place % 8]) + data[place + 1 :])
+        part = read_part(store, NAME)
+        assert part is None or hashed(store, part) is None
+        found[part is None] += 1
+    assert found == {False: whole.seal["data_bytes"], True: len(data) - whole.seal["data_bytes"]}
+
+
+def test_a_part_is_read_back_as_it_was_made(store: Store, scratch: Path) -> None:
+    made = make(store, scratch, REJECTS, rows(7, 3, 5))
+    found = read_part(store, NAME)
+    assert found
+    assert (found.name, found.bytes, found.seal, found.sha256) == (NAME, made.bytes, made.seal, None)
+    assert hashed(store, found) == made
+    data = store.read(NAME) or b""
+    assert made.listed() == {"name": NAME, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    assert read_part(store, "part-00009.parquet") is None
+
+
+def test_a_footer_of_any_length_is_read(store: Store, scratch: Path) -> None:
+    schema = pa.schema([(f"a column with a long name {number}", pa.int64()) for number in range(900)])
+    with PartWriter(store, scratch, NAME, schema) as part:
+        part.write(pa.RecordBatch.from_arrays([pa.array([1])] * 900, schema=schema), [])
+        made = part.seal(ACCOUNT)
+    assert made.bytes - made.seal["data_bytes"] > 2 * module._TAIL_BYTES
+    found = read_part(store, NAME)
+    assert found
+    assert found.seal == made.seal
+
+
+def test_a_part_of_another_job_is_not_taken_for_ours(store: Store, scratch: Path) -> None:
+    make(store, scratch, [], rows(1))
+    with PartWriter(store, scratch, NAME, SCHEMA) as part, pytest.raises(OutputConflict, match="not of this job"):
+        part.seal({**ACCOUNT, "job_id": "another"})
+    assert everything(scratch) == []
+
+
+def test_an_input_that_is_itself_a_part_does_not_lend_its_seal(folder: Path, scratch: Path) -> None:
+    make_part(folder, scratch, [], rows(1))
+    schema = pq.read_table(folder / NAME).schema.with_metadata(pq.read_metadata(folder / NAME).metadata)
+    store = Folder(folder)
+    with PartWriter(store, scratch, "part-00004.parquet", schema) as part:
+        part.write(pa.RecordBatch.from_pylist([{"id": 1, "text": "x"}] * 2, schema=schema), [])
+        made = part.seal({**ACCOUNT, "shard": 4})
+    found = read_part(store, "part-00004.parquet")
+    assert found
+    assert found.seal == made.seal
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99, 0.9999])
@@ -234,8 +296,3 @@ def test_a_file_of_strangers_has_no_seal(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seal", ["", "{", "[2]", "2", "null", "{}", '{"rows_out": 3}', '{"rows_out": "2"}'])
 def test_a_seal_that_is_not_true_is_no_seal(tmp_path: Path, seal: str) -> None:
     assert read_seal(parquet_with(tmp_path / NAME, {module.SEAL.decode(): seal})) is None
-
-
-def test_a_seal_that_is_true_is_read(tmp_path: Path) -> None:
-    path = parquet_with(tmp_path / NAME, {module.SEAL.decode(): '{"rows_out": 2}'})
-    assert read_seal(path) == {"rows_out": 2}

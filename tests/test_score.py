@@ -1,13 +1,16 @@
 """The scoring job from its files to its files."""
 
+import errno
 import gzip
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import duckdb
 import numpy as np
+import obstore
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,10 +19,14 @@ from conftest import LABELS, Program, needs_smsa, random_texts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sentiment_batch import score as score_module
 from sentiment_batch.config import ScoreOptions
 from sentiment_batch.errors import SentimentBatchError, Stopped
 from sentiment_batch.labeller import Labeller
+from sentiment_batch.model.folder import read_model_folder
+from sentiment_batch.remote import open_bucket
 from sentiment_batch.score import score
+from sentiment_batch.write.store import Folder
 
 ROWS = 230
 
@@ -236,18 +243,82 @@ def test_changed_inputs_are_another_job(parquet: Path, tiny_model: Path, tmp_pat
     assert "inputs[0].size" in ended.err
 
 
-def test_a_stopped_job_goes_on_behind_its_last_part(
-    parquet: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("lost", ["part-00001.parquet", "_metrics.json"])
+def test_a_finished_output_that_lost_a_file_is_not_done(
+    lost: str, parquet: Path, tiny_model: Path, tmp_path: Path, program: Program
 ) -> None:
-    whole, _ = run(tmp_path, tiny_model, parquet, shard_rows=50, output=tmp_path / "whole")
+    arguments = ("score", parquet, "--model", tiny_model, "--output", tmp_path / "out", "--shard-rows", 50)
+    assert program(*arguments).code == 0
+    (tmp_path / "out" / lost).unlink()
+    ended = program(*arguments)
+    assert ended.code == 4
+    assert f"{lost} is not as it was" in ended.err
+
+
+def test_a_part_that_cannot_be_read_just_now_is_not_removed(
+    parquet: Path, tiny_model: Path, tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("score", parquet, "--model", tiny_model, "--output", tmp_path / "out", "--shard-rows", 50)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 12)
+        assert program(*arguments, "--batch-tokens", 256).code == 143
+    kept = sorted((tmp_path / ".out.wip").glob("part-*"))
+    assert kept
+    opened = Folder.open
+
+    def fails(folder: Folder, name: str) -> object:
+        if name.startswith("part-"):
+            raise OSError(errno.EIO, "Input/output error")
+        return opened(folder, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "open", fails)
+        assert program(*arguments, "--batch-tokens", 256).code == 7
+    assert sorted((tmp_path / ".out.wip").glob("part-*")) == kept
+    assert program(*arguments, "--batch-tokens", 256).code == 0
+
+
+def test_a_model_that_is_replaced_between_a_kill_and_the_next_run(
+    parquet: Path, tiny_model: Path, tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model, model)
+    cut = ("--shard-rows", 50, "--batch-tokens", 256)
+    arguments = ("score", parquet, "--model", model, "--output", tmp_path / "out", *cut)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 12)
+        assert program(*arguments).code == 143
+    kept = sorted((tmp_path / ".out.wip").glob("part-*"))
+    assert kept
+    digests = [read_model_folder(str(model)).digest]
+    weights = bytearray((model / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (model / "model.safetensors").write_bytes(weights)
+    digests.append(read_model_folder(str(model)).digest)
+    ended = program(*arguments)
+    assert ended.code == 4
+    for digest in digests:
+        assert digest[:16] in ended.err
+    assert sorted((tmp_path / ".out.wip").glob("part-*")) == kept
+
+
+def stop_at(patch: pytest.MonkeyPatch, number: int) -> None:
+    """As if a signal had come before the look of that number."""
     calls = []
 
     def check() -> None:
         calls.append(1)
-        if len(calls) == 12:
+        if len(calls) == number:
             raise Stopped(15)
 
-    monkeypatch.setattr("sentiment_batch.stop.check", check)
+    patch.setattr("sentiment_batch.stop.check", check)
+
+
+def test_a_stopped_job_goes_on_behind_its_last_part(
+    parquet: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = run(tmp_path, tiny_model, parquet, shard_rows=50, output=tmp_path / "whole")
+    stop_at(monkeypatch, 12)
     with pytest.raises(Stopped):
         run(tmp_path, tiny_model, parquet, shard_rows=50, batch_tokens=256)
     assert not (tmp_path / "out").exists()
@@ -272,7 +343,7 @@ def test_parts_that_are_damaged_are_made_again(
 ) -> None:
     whole, _ = run(tmp_path, tiny_model, parquet, shard_rows=50, output=tmp_path / "whole")
     with monkeypatch.context() as patch:
-        patch.setattr("sentiment_batch.write.commit.Work.publish", lambda _: (_ for _ in ()).throw(OSError("no")))
+        patch.setattr("sentiment_batch.write.beside.Beside.publish", lambda _: (_ for _ in ()).throw(OSError("no")))
         with pytest.raises(OSError, match="no"):
             run(tmp_path, tiny_model, parquet, shard_rows=50)
     wip = tmp_path / ".out.wip"
@@ -281,6 +352,46 @@ def test_parts_that_are_damaged_are_made_again(
     part.write_bytes(part.read_bytes()[:-10])
     out, _ = run(tmp_path, tiny_model, parquet, shard_rows=50)
     assert (out / part.name).read_bytes() == (whole / part.name).read_bytes()
+
+
+def test_a_part_of_another_job_of_the_same_rows_is_not_adopted(
+    parquet: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a run leaves it that was killed while it removed another job's output from a bucket."""
+    whole, _ = run(tmp_path, tiny_model, parquet, shard_rows=50, output=tmp_path / "whole")
+    other, _ = run(
+        tmp_path, tiny_model, parquet, shard_rows=50, max_length=20, batch_tokens=256, output=tmp_path / "other"
+    )
+    with monkeypatch.context() as patch:
+        stop_at(patch, 12)
+        with pytest.raises(Stopped):
+            run(tmp_path, tiny_model, parquet, shard_rows=50, batch_tokens=256)
+    for part in other.glob("part-*"):
+        shutil.copy(part, tmp_path / ".out.wip")
+    out, _ = run(tmp_path, tiny_model, parquet, shard_rows=50, batch_tokens=256)
+    assert published(out).column("predicted_label").equals(published(whole).column("predicted_label"))
+    assert published(out).column("n_tokens").equals(published(whole).column("n_tokens"))
+
+
+@pytest.mark.parametrize("lost", ["part-00001.parquet", "_rejects"])
+def test_what_is_deleted_during_the_run_is_made_again(
+    lost: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.tsv").write_text("id\ttext\n" + "".join(f"{row}\tenak {row}\n" for row in range(150)) + "bad\n")
+    how = {"shard_rows": 50, "max_reject_rate": 0.1}
+    whole, _ = run(tmp_path, tiny_model, tmp_path / "a.tsv", output=tmp_path / "whole", **how)
+    checked = score_module._check_rejects
+
+    def deletes(job: object, parts: list[object], *more: object) -> None:
+        checked(job, parts, *more)  # type: ignore[arg-type]
+        path = tmp_path / ".out.wip" / lost
+        if all(parts) and path.exists():
+            path.unlink() if path.is_file() else shutil.rmtree(path)
+
+    monkeypatch.setattr(score_module, "_check_rejects", deletes)
+    out, _ = run(tmp_path, tiny_model, tmp_path / "a.tsv", **how)
+    for path in (path for path in whole.rglob("*part-*") if path.is_file()):
+        assert (out / path.relative_to(whole)).read_bytes() == path.read_bytes()
 
 
 def test_label_column_is_scored_in_the_same_pass(parquet: Path, tiny_model: Path, tmp_path: Path) -> None:
@@ -399,6 +510,29 @@ def test_what_is_done_needs_no_pytorch(parquet: Path, tiny_model: Path, tmp_path
     assert subprocess.run(arguments, check=False).returncode == 0
 
 
+def test_from_a_bucket_into_a_bucket(tiny_model: Path, tmp_path: Path, bucket: str, program: Program) -> None:
+    """The very bytes that a folder gets, and DuckDB's view of them."""
+    store, key = open_bucket(f"{bucket}/in/a.tsv")
+    obstore.put(store, key, b"id\ttext\n" + b"".join(b"%d\tenak %d\n" % (row, row) for row in range(120)) + b"bad\n")
+    score_it = ("score", f"{bucket}/in", "--model", tiny_model, "--shard-rows", 50, "--max-reject-rate", 0.1)
+    ended = program(*score_it, "--output", f"{bucket}/out", "--metrics", tmp_path / "metrics.json")
+    assert ended.code == 0, ended.err
+    assert program(*score_it, "--output", tmp_path / "out").code == 0
+    prefix = open_bucket(f"{bucket}/out")[1]
+    found = {meta["path"].removeprefix(f"{prefix}/") for page in obstore.list(store, prefix=prefix) for meta in page}
+    assert found == {
+        str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()
+    }
+    for name in found - {"_SUCCESS", "_metrics.json"}:
+        assert bytes(obstore.get(store, f"{prefix}/{name}").bytes()) == (tmp_path / "out" / name).read_bytes()
+    assert json.loads((tmp_path / "metrics.json").read_text())["rows"]["out"] == 120
+    assert program("verify", f"{bucket}/out").code == 0
+    again = program(*score_it, "--output", f"{bucket}/out")
+    assert again.code == 0
+    assert "done already" in again.out + again.err
+    assert program(*score_it, "--output", f"{bucket}/out", "--limit-rows", 5).code == 4
+
+
 def test_an_output_inside_an_input_folder_is_refused(tiny_model: Path, tmp_path: Path, program: Program) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.tsv").write_text("text\nabc\n")
@@ -407,6 +541,57 @@ def test_an_output_inside_an_input_folder_is_refused(tiny_model: Path, tmp_path:
     assert ended.code == 2
     assert "lies in the input folder" in ended.err
     assert program(*arguments, "--output", tmp_path / "in-out").code == 0
+
+
+def test_an_input_inside_the_output_is_never_removed(tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    """`--overwrite` would take it away with the output."""
+    (tmp_path / "a.tsv").write_text("text\nabc\n")
+    out = tmp_path / "out"
+    assert program("score", tmp_path / "a.tsv", "--model", tiny_model, "--output", out).code == 0
+    before = (out / "part-00000.parquet").read_bytes()
+    for path in (out / "part-00000.parquet", f"{out}/*.parquet"):
+        options = ("--model", tiny_model, "--output", out, "--prefix", "x_", "--overwrite")
+        ended = program("score", path, *options)
+        assert ended.code == 2
+        assert "lies in --output" in ended.err
+    assert (out / "part-00000.parquet").read_bytes() == before
+
+
+def test_an_object_inside_the_output_is_never_removed(tiny_model: Path, bucket: str, program: Program) -> None:
+    store, key = open_bucket(f"{bucket}/out/a.tsv")
+    obstore.put(store, key, b"text\nabc\n")
+    ended = program("score", f"{bucket}/out/*.tsv", "--model", tiny_model, "--output", f"{bucket}/out", "--overwrite")
+    assert ended.code == 2
+    assert "lies in --output" in ended.err
+    assert obstore.head(store, key)["size"] == 9
+
+
+def test_metrics_inside_the_output_are_refused(tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    (tmp_path / "a.tsv").write_text("text\nabc\n")
+    out = tmp_path / "out"
+    ended = program("score", tmp_path / "a.tsv", "--model", tiny_model, "--output", out, "--metrics", out / "m.json")
+    assert ended.code == 2
+    assert "--metrics" in ended.err
+    assert not out.exists()
+
+
+def test_a_model_that_is_written_to_during_the_run_labels_as_it_was_loaded(
+    tiny_model: Path, tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.tsv").write_text("text\n" + "".join(f"enak {row}\n" for row in range(60)))
+    shutil.copytree(tiny_model, tmp_path / "model")
+    whole, _ = run(tmp_path, tmp_path / "model", tmp_path / "a.tsv", shard_rows=20, output=tmp_path / "whole")
+    checked = score_module._check_rejects
+
+    def spoils(*given: object) -> None:
+        checked(*given)  # type: ignore[arg-type]
+        with open(tmp_path / "model" / "model.safetensors", "r+b") as file:
+            file.seek(-40_000, 2)
+            file.write(bytes(40_000))
+
+    monkeypatch.setattr(score_module, "_check_rejects", spoils)
+    out, _ = run(tmp_path, tmp_path / "model", tmp_path / "a.tsv", shard_rows=20)
+    assert published(out).equals(published(whole))
 
 
 def test_progress_counts_every_row_once_and_batch_by_batch(

@@ -1,8 +1,14 @@
-"""The labelled rows of one shard -> one sealed Parquet file that is created once and never changes."""
+"""The labelled rows of one shard -> one sealed Parquet file that is created once and never changes.
 
+The seal is the part's own account, in its footer. It holds the SHA-256 of all that lies before the footer, and that of
+the footer (with zeros in its own place), so that a part that was damaged on the disk is told from a whole one.
+"""
+
+import errno
 import hashlib
 import json
 import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -10,12 +16,34 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sentiment_batch.write.store import create
+from sentiment_batch.errors import OutputConflict
+from sentiment_batch.write.scratch import ScratchFile, write_scratch
+from sentiment_batch.write.store import Store
 
 SEAL = b"sentiment_batch.seal"
 REJECTS = "_rejects"
+_TAIL_BYTES = 64 * 1024
+_BLOCK_BYTES = 2**20
+_END_BYTES = 8  # of a Parquet file: the footer's length and the magic word
+_PASSING = {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT}
+_UNSIGNED = b'"footer_sha256": "' + b"0" * 64 + b'"'
 
 Seal = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part that is there: its file and its seal. `sha256` is that of the file, None if nobody has read it yet."""
+
+    name: str
+    bytes: int
+    seal: Seal
+    sha256: str | None = None
+
+    def listed(self) -> dict[str, Any]:
+        """The file, for the manifest."""
+        assert self.sha256, f"{self.name} was not read"
+        return {"name": self.name, "bytes": self.bytes, "sha256": self.sha256}
 
 
 def part_name(shard: int) -> str:
@@ -29,60 +57,107 @@ class PartWriter:
     so nothing that it writes may have its final name before the rows are counted and the seal is in the footer.
     """
 
-    def __init__(self, folder: Path, scratch: Path, name: str, schema: pa.Schema):
-        self.folder, self.name = folder, name
+    def __init__(self, store: Store, scratch: Path, name: str, schema: pa.Schema):
+        self.store, self.name = store, name
         self.rows = 0
         self.rejects: list[dict[str, Any]] = []
-        self._scratch = scratch / f"{name}.{os.getpid()}"
+        self._sealed = False
         self._scratch_rejects = scratch / f"{name}.{os.getpid()}.rejects"
+        self._file = ScratchFile(scratch / f"{name}.{os.getpid()}")
+        others = {key: value for key, value in (schema.metadata or {}).items() if key != SEAL}  # an input may be a part
         self._writer = pq.ParquetWriter(
-            self._scratch, schema, compression="zstd", compression_level=1, write_page_checksum=True
+            self._file, schema.with_metadata(others), compression="zstd", compression_level=1, write_page_checksum=True
         )
 
     def __enter__(self) -> "PartWriter":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._writer.is_open:
+        if not self._sealed:
+            self._file.discard()
+            self._scratch_rejects.unlink(missing_ok=True)
             self._writer.close()
-        self._scratch.unlink(missing_ok=True)
-        self._scratch_rejects.unlink(missing_ok=True)
+            self._file.close()
 
     def write(self, batch: pa.RecordBatch, rejects: list[dict[str, Any]]) -> None:
         """Add a chunk: its labelled rows as one row group, and the rows that have no place there."""
-        self._writer.write_batch(batch, row_group_size=max(1, batch.num_rows))
+        rows = pa.Table.from_batches([batch]).replace_schema_metadata(self._writer.schema.metadata)
+        self._writer.write_table(rows, row_group_size=max(1, batch.num_rows))
         self.rows += batch.num_rows
         self.rejects += rejects
 
-    def seal(self, account: Seal) -> Seal:
-        """Give the part its name, with the account in its footer. The rejects get theirs first."""
+    def seal(self, account: Seal) -> Part:
+        """Give the part its name, with the account in its footer. The rejects get theirs first.
+
+        If another run of the job was first, the part is that run's. Raises `OutputConflict` if it is another job's.
+        """
         rejects = self._create_rejects() if self.rejects else None
-        seal = {**account, "rows_out": self.rows, "rejected": len(self.rejects), "rejects": rejects}
-        self._writer.add_key_value_metadata({SEAL: json.dumps(seal, sort_keys=True)})
+        data = {"data_bytes": self._file.bytes, "data_sha256": self._file.sha256.hexdigest()}
+        seal = {**account, "rows_out": self.rows, "rejected": len(self.rejects), "rejects": rejects, **data}
+        self._writer.add_key_value_metadata({SEAL: json.dumps({**seal, "footer_sha256": "0" * 64}, sort_keys=True)})
+        self._file.hold()
         self._writer.close()
-        if create(self._scratch, self.folder / self.name):
-            return seal
-        there = read_seal(self.folder / self.name)  # another run of the job was first: its seal is that of the file
-        if there is None or there.get("job_id") != seal.get("job_id"):
-            raise FileExistsError(f"{self.folder / self.name} is there and not of this job")
+        footer = self._file.held()
+        seal["footer_sha256"] = hashlib.sha256(footer).hexdigest()
+        self._file.write(footer.replace(_UNSIGNED, _signed(seal["footer_sha256"])))
+        self._file.close()
+        created = self.store.create(self.name, self._file.path)
+        self._sealed = True
+        if created:
+            return Part(self.name, self._file.bytes, seal, self._file.sha256.hexdigest())
+        there = read_part(self.store, self.name)
+        if there is None or there.seal.get("job_id") != seal.get("job_id"):
+            raise OutputConflict(f"{self.store.url}/{self.name} is there and not of this job; give another --output")
         return there
 
     def _create_rejects(self) -> dict[str, Any]:
         """Named by its content, so that doing it again after a kill makes the same file."""
-        data = "".join(json.dumps(reject, ensure_ascii=False) + "\n" for reject in self.rejects).encode()
-        digest = hashlib.sha256(data).hexdigest()
+        data = "".join(json.dumps(reject, ensure_ascii=False) + "\n" for reject in self.rejects)
+        encoded = data.encode(errors="backslashreplace")
+        digest = hashlib.sha256(encoded).hexdigest()
         name = f"{REJECTS}/_{self.name.removesuffix('.parquet')}-{digest[:8]}.jsonl"
-        (self.folder / REJECTS).mkdir(exist_ok=True)
-        self._scratch_rejects.write_bytes(data)
-        create(self._scratch_rejects, self.folder / name)
-        return {"name": name, "bytes": len(data), "sha256": digest}
+        write_scratch(self._scratch_rejects, encoded)
+        self.store.create(name, self._scratch_rejects)
+        return {"name": name, "bytes": len(encoded), "sha256": digest}
 
 
-def read_seal(path: Path) -> Seal | None:
-    """The seal of a part, or None if the file is no whole part."""
+def read_part(store: Store, name: str) -> Part | None:
+    """The part of that name as its footer tells it, or None if it is no whole part or there is none.
+
+    Raises what the disk or the memory has to say: a part that cannot be read just now is no damaged one.
+    """
     try:
-        metadata = pq.read_metadata(path)
+        with store.open(name) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            tail = file.read()
+            footer = int.from_bytes(tail[-_END_BYTES:-4], "little") + _END_BYTES
+            if footer > len(tail):
+                file.seek(max(0, size - footer))
+                tail = file.read()
+        metadata = pq.read_metadata(pa.BufferReader(tail))
         seal = json.loads((metadata.metadata or {})[SEAL])
-    except (OSError, pa.ArrowException, KeyError, ValueError):
+        unsigned = tail[-footer:].replace(_signed(seal["footer_sha256"]), _UNSIGNED)
+        true = hashlib.sha256(unsigned).hexdigest() == seal["footer_sha256"]
+        true = true and seal["data_bytes"] == size - footer and seal["rows_out"] == metadata.num_rows
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _PASSING):
+            raise
         return None
-    return seal if isinstance(seal, dict) and seal.get("rows_out") == metadata.num_rows else None
+    return Part(name, size, seal) if true else None
+
+
+def _signed(sha256: str) -> bytes:
+    return f'"footer_sha256": "{sha256}"'.encode()
+
+
+def hashed(store: Store, part: Part) -> Part | None:
+    """The part with the SHA-256 of its file; None if its data is not what the seal says."""
+    digest, left = hashlib.sha256(), part.seal["data_bytes"]
+    with store.open(part.name) as file:
+        while left and (block := file.read(min(_BLOCK_BYTES, left))):
+            digest.update(block)
+            left -= len(block)
+        data = digest.hexdigest()
+        digest.update(file.read())
+    return replace(part, sha256=digest.hexdigest()) if data == part.seal["data_sha256"] else None

@@ -1,21 +1,120 @@
-"""The few operations on files that everything visible is made with. All of them are durable when they return.
+"""Where an output grows: a folder, or a prefix in a bucket (bucket.py), with the same few operations.
 
-Safety rests on one of them: creating a name only if it is absent.
+Safety rests on one of them: `create` gives a name to a finished file only if the name is free. All of them are durable
+when they return. Names are relative, with `/` between their segments.
 """
 
+import errno
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol
+
+from sentiment_batch.errors import UsageError
+from sentiment_batch.remote import is_url
+from sentiment_batch.write.scratch import disk_errors, write_scratch
+
+_JSON_BYTES = 256 * 2**20
+
+
+class Store(Protocol):
+    """What is asked of a place. `url` is how messages name it."""
+
+    url: str
+
+    def create(self, name: str, scratch: Path) -> bool:
+        """Give a finished scratch file its name if nothing has it; False if something has. The scratch file goes."""
+
+    def replace(self, name: str, scratch: Path) -> None:
+        """Give a finished scratch file the name, whatever had it before, in one step. The scratch file goes."""
+
+    def sizes(self) -> dict[str, int]:
+        """Every file with its bytes, but for what is in a folder whose name begins with a dot."""
+
+    def read(self, name: str, start: int = 0) -> bytes | None:
+        """The bytes from `start` on, or None if there is no such file."""
+
+    def open(self, name: str) -> BinaryIO:
+        """A file to read from. Raises `FileNotFoundError`."""
+
+    def delete(self, name: str) -> None:
+        """Take a file away; nothing happens if there is none."""
+
+
+class Folder:
+    """A folder of a file system: durable by fsync of file and folder, create-if-absent by `link`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.url = str(path)
+
+    def create(self, name: str, scratch: Path) -> bool:
+        path = self.path / name
+        with disk_errors(path, 0):
+            sync_file(scratch)
+            make_folders(path.parent)
+            try:
+                os.link(scratch, path)
+                created = True
+            except FileExistsError:
+                created = os.path.samefile(scratch, path)  # NFS may do the work and answer "exists" to a repeated call
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+                    raise
+                raise UsageError(f"{path}: this file system has no hard links; give --output on another one") from None
+            os.unlink(scratch)
+            sync_folder(path.parent)  # what another run created is durable then, too
+        return created
+
+    def replace(self, name: str, scratch: Path) -> None:
+        sync_file(scratch)
+        os.replace(scratch, self.path / name)
+        sync_folder(self.path)
+
+    def sizes(self) -> dict[str, int]:
+        return {str(path.relative_to(self.path)): path.lstat().st_size for path in _files(self.path)}
+
+    def read(self, name: str, start: int = 0) -> bytes | None:
+        try:
+            with self.open(name) as file:
+                file.seek(start)
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def open(self, name: str) -> BinaryIO:
+        return open(self.path / name, "rb")
+
+    def delete(self, name: str) -> None:
+        path = self.path / name
+        try:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else os.unlink(path)
+        except FileNotFoundError:
+            return
+        sync_folder(path.parent)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for entry in sorted(folder.iterdir()):
+        if not entry.is_dir() or entry.is_symlink():
+            yield entry
+        elif not entry.name.startswith("."):
+            yield from _files(entry)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's bytes durable."""
+    with _descriptor(path, os.O_RDONLY) as descriptor:
+        os.fsync(descriptor)
 
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable, as fsync makes a file's bytes."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    with _descriptor(folder, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def sync_files(folder: Path) -> None:
@@ -26,54 +125,79 @@ def sync_files(folder: Path) -> None:
     sync_folder(folder)
 
 
-def sync_file(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-
-
-def create(scratch: Path, path: Path) -> bool:
-    """Give a finished scratch file its name if nothing has that name; False if something has. The scratch name goes."""
-    sync_file(scratch)
+@contextmanager
+def _descriptor(path: Path, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
     try:
-        os.link(scratch, path)
-        created = True
-    except FileExistsError:
-        created = os.path.samefile(scratch, path)  # NFS may do the work and then answer "exists" to a repeated call
-    os.unlink(scratch)
-    sync_folder(path.parent)
-    return created
-
-
-def replace(scratch: Path, path: Path) -> None:
-    """Give a finished scratch file its name, whatever had it before."""
-    sync_file(scratch)
-    os.replace(scratch, path)
-    sync_folder(path.parent)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all. Raises `ValueError` for a number that JSON has no word for (NaN)."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(scratch, "w", encoding="utf-8", errors="backslashreplace") as file:  # file names may not be UTF-8
-            json.dump(value, file, ensure_ascii=False, allow_nan=False, indent=2)
-            file.write("\n")
-        replace(scratch, path)
+        yield descriptor
     finally:
-        scratch.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder and those on the way to it, each durable."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for each in reversed(missing):
+        try:
+            os.mkdir(each)
+        except FileExistsError:
+            if not each.is_dir():
+                raise
+        sync_folder(each.parent)
+
+
+def create_json(store: Store, scratch: Path, name: str, value: Any) -> bool:
+    """Create a JSON file whole or not at all; False if there is a file of that name.
+
+    Raises `ValueError` for a number that JSON has no word for (NaN).
+    """
+    with _json_file(scratch / f"{name.lstrip('.')}.{os.getpid()}", value) as path:
+        return store.create(name, path)
+
+
+def replace_json(store: Store, scratch: Path, name: str, value: Any) -> None:
+    """Write a JSON file whole or not at all, in place of one that may be there. Raises as `create_json`."""
+    with _json_file(scratch / f"{name.lstrip('.')}.{os.getpid()}", value) as path:
+        store.replace(name, path)
+
+
+@contextmanager
+def _json_file(path: Path, value: Any) -> Iterator[Path]:
+    """A scratch file for the block to give away; it is gone if the block fails."""
+    write_scratch(path, _json_bytes(value))
+    try:
+        yield path
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def read_json(store: Store, name: str) -> Any:
+    """The value in a JSON file of at most 256 MiB, or None if there is no such file or it is not JSON."""
+    data = store.read(name)
+    try:
+        return json.loads(data) if data is not None and len(data) <= _JSON_BYTES else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def write_metrics_copy(path: str | None, metrics: Any) -> None:
-    """Write the metrics where the user asked for a copy, if they did; folders on the way are made."""
-    if path is not None:
-        Path(path).absolute().parent.mkdir(parents=True, exist_ok=True)
-        write_json(Path(path), metrics)
+    """Write the metrics where the user asked for a copy, if they did, in place of an older one; folders are made."""
+    if path is None:
+        return
+    if is_url(path):
+        raise UsageError(f"--metrics {path}: only a local file can be written")
+    target = Path(path).absolute()
+    make_folders(target.parent)
+    scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    scratch.unlink(missing_ok=True)
+    with _json_file(scratch, metrics):
+        Folder(target.parent).replace(target.name, scratch)
 
 
-def read_json(path: Path) -> Any:
-    """The value in a JSON file, or None if there is no such file or it is not JSON."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
+def _json_bytes(value: Any) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+    return text.encode(errors="backslashreplace")  # file names that are not UTF-8 come back as they were

@@ -1,0 +1,193 @@
+"""An output that grows in a hidden folder beside it, and appears in one rename."""
+
+import ctypes
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sentiment_batch.errors import OutputConflict
+from sentiment_batch.write.claim import CHECKPOINT, CLAIM, CONTROL, JOB_ID, LOCK, SCRATCH, STATE, Claim, is_claim
+from sentiment_batch.write.lock import Lock, lock
+from sentiment_batch.write.store import Folder, create_json, read_json, sync_folder
+
+
+@dataclass
+class Beside:
+    """Work on an output by this process and no other."""
+
+    claim: Claim
+    output: Path
+    folder: Path  # what becomes the output
+    lock: Lock
+    resumed: bool
+
+    @property
+    def store(self) -> Folder:
+        return Folder(self.folder)
+
+    @property
+    def scratch(self) -> Path:
+        return self.folder / SCRATCH
+
+    def check_held(self) -> None:
+        """Raise `OutputConflict` if somebody took the folder away, or, where locks do not work, claimed it since."""
+        found = read_json(self.store, CLAIM)
+        if not is_claim(found):
+            found = read_json(self.store, self.claim.marker)
+        if not self.lock.is_held() or not is_claim(found) or found[JOB_ID] != self.claim.job_id:
+            raise OutputConflict(
+                f"{self.folder} was moved or removed, or another job took it, while this run worked in it; run again"
+            )
+
+    def publish(self) -> None:
+        """Make the finished folder the output. What the output was before is gone after that, and not before."""
+        if finished(self.claim, self.output) is not None:  # raises for what came since
+            self.release()
+            return
+        self.check_held()
+        for name in CONTROL:
+            if name != LOCK:
+                _remove(self.folder / name)
+        sync_folder(self.folder)  # or they could be back in the output after a loss of power
+        old = _sibling(self.output, "old")
+        if self.claim.overwrite and _is_filled(self.output):
+            _remove(old)
+            if exchange(self.folder, self.output):
+                os.rename(self.folder, old)
+            else:  # for a moment there is no output; the next run would finish it
+                os.rename(self.output, old)
+                os.rename(self.folder, self.output)
+        else:  # fails if there is an output by now
+            os.rename(self.folder, self.output)
+        sync_folder(self.output.parent)
+        (self.output / LOCK).unlink(missing_ok=True)  # not before: a run that looked in between would take it for free
+        shutil.rmtree(old, ignore_errors=True)
+        self.lock.release()
+
+    def release(self) -> None:
+        """Let another run go on with the work; if there is nothing to go on with, leave nothing behind."""
+        if self.lock.is_held() and (finished_here(self.claim, self.output) or not _begun(self.folder)):
+            _remove_held(self.folder, self.claim.marker)
+        self.lock.release()
+
+
+def work_beside(claim: Claim, output: Path) -> Beside | dict[str, Any]:
+    """The work folder of the output, held by this process, or what the output's marker says if it is finished."""
+    folder = _sibling(output, "wip")
+    if (done := finished(claim, output)) is not None:
+        _tidy(output, claim.marker)
+        return done
+    held = lock(folder)
+    try:
+        if (done := finished(claim, output)) is not None:
+            _remove_held(folder, claim.marker)  # another run published while we came for the lock
+            held.release()
+            return done
+        store = Folder(folder)
+        claimed, marker = read_json(store, CLAIM), read_json(store, claim.marker)
+        found = [each for each in (claimed, marker) if is_claim(each)]
+        if _begun(folder):
+            for each in found:
+                claim.unfinished(each, str(folder))
+        mine = bool(found) and all(each[JOB_ID] == claim.job_id for each in found)
+        if not mine:
+            _empty(folder, claim.marker)
+        _remove(folder / SCRATCH)
+        (folder / SCRATCH).mkdir(mode=0o700)
+        if not mine:
+            create_json(store, folder / SCRATCH, CLAIM, claim.content())
+        work = Beside(claim, output, folder, held, mine)
+        if mine and is_claim(marker):  # all was there when the last run ended; only the rename was not
+            work.publish()
+            return dict(marker)
+        return work
+    except BaseException:
+        held.release()
+        raise
+
+
+def finished(claim: Claim, output: Path) -> dict[str, Any] | None:
+    """The marker of the output if this job made it; None if there is no output, or one that may go.
+
+    Raises `OutputConflict` for anything else that is there.
+    """
+    if not os.path.lexists(output):
+        return None
+    if output.is_symlink() or not output.is_dir():
+        raise OutputConflict(f"{output} is not a folder; give another --output")
+    found = read_json(Folder(output), claim.marker)
+    if not is_claim(found) and _is_filled(output):
+        raise claim.strangers(str(output))
+    return claim.finished(found)
+
+
+def finished_here(claim: Claim, output: Path) -> bool:
+    """Whether this very job made the output."""
+    found = read_json(Folder(output), claim.marker)
+    return is_claim(found) and found[JOB_ID] == claim.job_id
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Swap two names in one step (Linux's renameat2); False where the system or the file system cannot."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    at_cwd, swap = -100, 2
+    return rename is not None and rename(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), swap) == 0
+
+
+def _tidy(output: Path, marker: str) -> None:
+    """Remove the lock of a run that was killed when it had published, and what the output was before.
+
+    A replaced output is a finished one without a lock; work that is not renamed yet has one.
+    """
+    _remove(output / LOCK)
+    folder = _sibling(output, "wip")
+    if folder.is_dir() and not (folder / LOCK).exists():
+        _unmark(folder, marker)
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(_sibling(output, "old"), ignore_errors=True)
+
+
+def _begun(folder: Path) -> bool:
+    """Whether there is something in the work folder that is worth going on with."""
+    return (folder / CHECKPOINT / STATE).exists() or any(not name.startswith(".") for name in os.listdir(folder))
+
+
+def _is_filled(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _unmark(folder: Path, marker: str) -> None:
+    """Take the marker away before all else: what is left of a finished folder must not pass for one."""
+    if (folder / marker).exists():
+        _remove(folder / marker)
+        sync_folder(folder)
+
+
+def _empty(folder: Path, marker: str) -> None:
+    _unmark(folder, marker)
+    for entry in folder.iterdir():
+        if entry.name != LOCK:
+            _remove(entry)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _remove_held(folder: Path, marker: str) -> None:
+    """The lock goes last: who finds none makes a new one, and what is there then is theirs."""
+    _empty(folder, marker)
+    (folder / LOCK).unlink()
+    try:
+        folder.rmdir()
+    except OSError:
+        return  # somebody is at work there already
+
+
+def _sibling(path: Path, suffix: str) -> Path:
+    return path.with_name(f".{path.name}.{suffix}")

@@ -1,0 +1,85 @@
+"""Whose output it is: the identity of a job, and what is found of it, or of another one, where it is to go."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sentiment_batch.errors import OutputConflict
+
+CLAIM, LOCK, SCRATCH, PLAN = ".claim.json", ".lock", ".scratch", ".plan.json"
+CHECKPOINT, STATE = ".checkpoint", "state.json"  # where a job keeps what it goes on from, if not in finished files
+CONTROL = (CLAIM, LOCK, SCRATCH, PLAN, CHECKPOINT)  # nothing of them is in a published output
+JOB_ID = "job_id"
+
+Identity = dict[str, Any]
+
+
+def job_id(identity: Identity) -> str:
+    """The same for the same inputs, model and options; nothing of time, host or chance is in it."""
+    canonical = json.dumps(identity, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode(errors="backslashreplace")).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a run asks for: an output for its job. `marker` is the JSON file that only a finished output has."""
+
+    output: str
+    job_id: str
+    identity: Identity
+    marker: str
+    overwrite: bool
+
+    def content(self) -> dict[str, Any]:
+        return {JOB_ID: self.job_id, "identity": self.identity}
+
+    def finished(self, found: Any) -> dict[str, Any] | None:
+        """The marker that was found, if it is this job's; None if there is none, or another job's that may go.
+
+        Raises `OutputConflict` for another job's that may not.
+        """
+        if is_claim(found) and found[JOB_ID] != self.job_id:
+            if self.overwrite:
+                return None
+            raise OutputConflict(
+                f"{self.output} belongs to another job: {difference(found, self.identity)}; "
+                "give another --output, or --overwrite"
+            )
+        return dict(found) if is_claim(found) else None
+
+    def unfinished(self, found: Any, where: str) -> None:
+        """Raise `OutputConflict` if the claim that was found is another job's that may not go."""
+        if is_claim(found) and found[JOB_ID] != self.job_id and not self.overwrite:
+            raise OutputConflict(
+                f"{where} is the unfinished work of another job: {difference(found, self.identity)}; "
+                "finish that job, give another --output, or --overwrite"
+            )
+
+    def strangers(self, where: str) -> OutputConflict:
+        return OutputConflict(f"{where} has files that are not of a finished job; give another --output or move them")
+
+
+def is_claim(found: Any) -> bool:
+    """Whether what was read is a claim or a marker at all."""
+    return isinstance(found, dict) and isinstance(found.get(JOB_ID), str)
+
+
+def difference(other: dict[str, Any], identity: Identity) -> str:
+    """Which parts of the identities differ, in words."""
+    plain = json.loads(json.dumps(identity))  # as the other comes from its file: lists, not tuples
+    theirs, ours = _flat(other.get("identity", {})), _flat(plain)
+    names = [name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name)]
+    names.sort(key=lambda name: (name.endswith(("sha256", "mtime_ns")), name))  # what a person can read first
+    shown = [f"{name} {theirs.get(name)!s:.60} there, {ours.get(name)!s:.60} here" for name in names[:3]]
+    return "; ".join(shown) or "another version made it"
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        items = [(f"{name}.{key}" if name else str(key), each) for key, each in value.items()]
+    elif isinstance(value, list) and any(isinstance(each, dict | list) for each in value):
+        items = [(f"{name}[{number}]", each) for number, each in enumerate(value)]
+    else:
+        return {name: value}
+    return {key: each for inner, held in items for key, each in _flat(held, inner).items()}

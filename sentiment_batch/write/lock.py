@@ -1,0 +1,66 @@
+"""One run at a time in a folder. It saves work; safety does not need it (commit.py).
+
+The kernel lets go of it when a process dies, however it dies, so a killed run is in nobody's way.
+"""
+
+import errno
+import fcntl
+import logging
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentiment_batch.errors import Busy
+from sentiment_batch.write.claim import LOCK
+from sentiment_batch.write.store import make_folders
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Lock:
+    """A folder that is held by this process. `path` is the lock's name in it; another run may move the folder."""
+
+    path: Path
+    descriptor: int
+
+    def is_held(self) -> bool:
+        """Whether the folder of that name is still the one that was locked."""
+        if self.descriptor < 0:
+            return False
+        try:
+            return os.path.samestat(os.fstat(self.descriptor), os.stat(self.path))
+        except FileNotFoundError:
+            return False
+
+    def release(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+def lock(folder: Path) -> Lock:
+    """Make the folder if there is none, and hold it. Raises `Busy`, with who holds it."""
+    while True:
+        make_folders(folder)
+        try:
+            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        except FileNotFoundError:
+            continue  # another run published between our mkdir and our open
+        held = Lock(folder / LOCK, descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+            held.release()
+            raise Busy(f"{folder} is held by another run ({holder}); wait for it to end") from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+                raise
+            log.warning("%s has no locks: start one run at a time, two would do the work twice", folder)
+        if held.is_held():
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+            return held
+        held.release()  # another run published between our open and our lock

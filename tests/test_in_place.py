@@ -1,0 +1,275 @@
+"""write/in_place.py: outputs that grow where they will be, in a bucket or on a mount point."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faults import stub
+
+from sentiment_batch.errors import OutputConflict, UsageError
+from sentiment_batch.write import in_place
+from sentiment_batch.write.bucket import Bucket
+from sentiment_batch.write.claim import CLAIM, Claim, job_id
+from sentiment_batch.write.commit import is_mount_point
+from sentiment_batch.write.in_place import InPlace, work_in_place
+from sentiment_batch.write.store import Store, create_json, read_json
+
+MARKER = "_SUCCESS"
+JOB: dict[str, Any] = {"command": "score", "options": {"prefix": ""}}
+OTHER: dict[str, Any] = {"command": "score", "options": {"prefix": "sb_"}}
+
+
+def wanted(store: Store, identity: dict[str, Any] = JOB, overwrite: bool = False) -> Claim:
+    return Claim(store.url, job_id(identity), identity, MARKER, overwrite)
+
+
+def begin(store: Store, identity: dict[str, Any] = JOB, overwrite: bool = False) -> InPlace:
+    work = work_in_place(wanted(store, identity, overwrite), store)
+    assert isinstance(work, InPlace)
+    return work
+
+
+def add(work: InPlace, name: str) -> None:
+    (work.scratch / "x").write_text(work.claim.job_id)
+    work.store.create(name, work.scratch / "x")
+
+
+def complete(work: InPlace) -> dict[str, Any]:
+    add(work, "part-00000.parquet")
+    marker = work.claim.content()
+    create_json(work.store, work.scratch, MARKER, marker)
+    return marker
+
+
+def publish(store: Store, identity: dict[str, Any] = JOB, overwrite: bool = False) -> dict[str, Any]:
+    work = begin(store, identity, overwrite)
+    marker = complete(work)
+    work.publish()
+    return marker
+
+
+def names(store: Store) -> list[str]:
+    return sorted(store.sizes())
+
+
+def test_the_marker_publishes_and_nothing_of_the_work_is_left(store: Store) -> None:
+    work = begin(store)
+    assert (work.resumed, names(store)) == (False, [".claim.json"])
+    complete(work)
+    work.publish()
+    assert names(store) == [MARKER, "part-00000.parquet"]
+    assert not work.scratch.exists()
+
+
+def test_a_finished_job_gives_its_marker(store: Store) -> None:
+    marker = publish(store)
+    assert work_in_place(wanted(store), store) == marker
+    assert work_in_place(wanted(store, overwrite=True), store) == marker
+
+
+def test_a_killed_job_goes_on(store: Store) -> None:
+    work = begin(store)
+    add(work, "part-00000.parquet")
+    again = begin(store)
+    assert again.resumed
+    again.check_held()
+    assert "part-00000.parquet" in names(store)
+
+
+def test_a_run_that_began_nothing_leaves_nothing(store: Store) -> None:
+    begin(store).release()
+    assert names(store) == []
+
+
+def test_a_resumed_run_leaves_the_claim(store: Store) -> None:
+    """The first run may be alive."""
+    begin(store)
+    begin(store).release()
+    assert names(store) == [".claim.json"]
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_another_job_is_refused_with_what_differs(store: Store, finished: bool) -> None:
+    if finished:
+        publish(store, OTHER)
+    else:
+        add(begin(store, OTHER), "part-00000.parquet")
+    before = names(store)
+    with pytest.raises(OutputConflict, match=r"options\.prefix sb_ there,  here"):
+        begin(store)
+    assert names(store) == before
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_overwrite_takes_all_of_the_other_job_away(store: Store, finished: bool) -> None:
+    work = begin(store, OTHER)
+    add(work, "part-00007.parquet")
+    add(work, "_rejects/_part-00007-00000000.jsonl")
+    if finished:
+        complete(work)
+        work.publish()
+    ours = begin(store, overwrite=True)
+    assert (ours.resumed, names(store)) == (False, [".claim.json"])
+    complete(ours)
+    ours.publish()
+    assert names(store) == [MARKER, "part-00000.parquet"]
+
+
+def test_the_files_of_strangers_are_left_alone(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("mine")
+    store.create("thesis.docx", tmp_path / "x")
+    for overwrite in (False, True):
+        with pytest.raises(OutputConflict, match="files that are not of a finished job"):
+            begin(store, overwrite=overwrite)
+    assert names(store) == ["thesis.docx"]
+
+
+def test_no_marker_of_a_job_outlives_the_claim_of_another(store: Store) -> None:
+    """All orders of what the first one still does and what the second one, with --overwrite, does."""
+    slow = begin(store, OTHER)
+    add(slow, "part-00000.parquet")
+    ours = begin(store, overwrite=True)  # after slow's last look at the claim, before its marker
+    create_json(store, slow.scratch, MARKER, slow.claim.content())
+    with pytest.raises(OutputConflict, match="taken over"):
+        slow.publish()
+    assert read_json(store, MARKER) is None
+    with pytest.raises(OutputConflict, match="taken over"):
+        slow.check_held()
+    ours.check_held()
+    complete(ours)
+    ours.publish()
+    assert read_json(store, MARKER)["job_id"] == ours.claim.job_id
+    with pytest.raises(OutputConflict, match="taken over"):
+        slow.check_held()  # of a finished output, too, which has no claim any more
+
+
+def test_a_marker_that_comes_before_the_second_claim_is_removed_by_it(store: Store) -> None:
+    slow = begin(store, OTHER)
+    complete(slow)  # and no publish: it was killed, or is slow
+    ours = begin(store, overwrite=True)
+    assert names(store) == [".claim.json"]
+    with pytest.raises(OutputConflict, match="taken over"):
+        slow.publish()
+    ours.check_held()
+
+
+def test_a_claim_that_was_tidied_by_the_same_job_is_made_again(store: Store) -> None:
+    work = begin(store)
+    store.delete(".claim.json")
+    work.check_held()
+    assert names(store) == [".claim.json"]
+
+
+def test_two_runs_of_one_job_share_what_they_make(bucket: str) -> None:
+    """In a bucket alone: a folder has a lock, and one scratch folder."""
+    store = Bucket(bucket)
+    first, second = begin(store), begin(store)
+    add(first, "part-00000.parquet")
+    complete(second)
+    second.publish()
+    first.check_held()
+    first.publish()
+    assert MARKER in names(store)
+
+
+def test_a_store_that_overwrites_is_refused(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import obstore
+
+    put = obstore.put
+    monkeypatch.setattr(obstore, "put", lambda *rest, mode, **options: put(*rest, **options))
+    with pytest.raises(UsageError, match="If-None-Match"):
+        begin(Bucket(bucket))
+
+
+def test_a_claim_that_another_run_takes_away_meanwhile_is_no_sign_of_such_a_store(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = begin(Bucket(bucket))
+
+    def late(*arguments: Any) -> bool:
+        monkeypatch.undo()
+        complete(first)
+        first.publish()
+        return create_json(*arguments)
+
+    monkeypatch.setattr(in_place, "create_json", late)
+    second = begin(Bucket(bucket))
+    second.check_held()
+    second.publish()
+    assert names(Bucket(bucket)) == [MARKER, "part-00000.parquet"]
+
+
+@pytest.mark.parametrize("place", ["the claim", "the scratch folder"])
+@pytest.mark.parametrize("other", [False, True])
+def test_a_run_that_ends_while_another_one_begins_is_seen(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, place: str, other: bool
+) -> None:
+    """Between the second's look at the marker and its look at the claim, or its own claim."""
+    store = Bucket(bucket)
+    read, scratch = in_place.read_json, in_place._scratch
+    marker: dict[str, Any] = {}
+
+    def end() -> None:
+        monkeypatch.undo()
+        marker.update(publish(store, OTHER if other else JOB))
+
+    def late_read(store: Store, name: str) -> Any:
+        if name == CLAIM:
+            end()
+        return read(store, name)
+
+    def late_scratch(store: Store) -> Path:
+        end()
+        return scratch(store)
+
+    if place == "the claim":
+        monkeypatch.setattr(in_place, "read_json", late_read)
+    else:
+        monkeypatch.setattr(in_place, "_scratch", late_scratch)
+    if other:
+        with pytest.raises(OutputConflict, match="belongs to another job"):
+            begin(store)
+    else:
+        assert work_in_place(wanted(store), store) == marker
+    assert names(store) == [MARKER, "part-00000.parquet"]
+
+
+def test_only_a_folder_has_a_folder(store: Store) -> None:
+    work = begin(store)
+    if store.url.startswith("/"):
+        assert str(work.folder) == store.url
+    else:
+        with pytest.raises(UsageError, match="local folder"):
+            _ = work.folder
+
+
+UNSHARED = subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not UNSHARED, reason="this system lets nobody mount in a namespace of their own")
+@pytest.mark.parametrize("mount", ["mount -t tmpfs none out", "mount --bind volume out"])
+def test_a_mount_point_is_worked_on_in_place(tmp_path: Path, mount: str) -> None:
+    """Which cannot be renamed (EBUSY, EXDEV), and of which a bind mount looks like any folder to os.path.ismount."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "volume").mkdir()
+    (tmp_path / "dump.tsv").write_text("text\n" + "".join(f"review {row}\n" for row in range(40)))
+    program = f"{sys.executable} -W ignore {stub.__file__}"
+    job = f"{program} score dump.tsv --model stub --output out --shard-rows 10"
+    script = f"{mount} && {job} && {job} && {program} verify out && ls -A out && ls -A ."
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    command = ["unshare", "-rm", "sh", "-c", script]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "is a mount point, which cannot be renamed" in ended.stderr
+    assert "done already: out" in ended.stdout
+    assert "40 in = 40 out" in ended.stdout
+    parts = [f"part-0000{number}.parquet" for number in range(4)]
+    assert set(ended.stdout.split()[-9:]) == {"_metrics.json", MARKER, *parts, "dump.tsv", "out", "volume"}
+
+
+def test_an_ordinary_folder_is_no_mount_point(tmp_path: Path) -> None:
+    assert not is_mount_point(tmp_path)
+    assert is_mount_point(Path("/proc"))
