@@ -21,9 +21,10 @@ class Progress:
             style = "bar" if sys.stderr.isatty() else "log"
         self.total, self.done, self.done_here, self.style, self.unit = total, done, 0, style, unit
         self.started = self.logged = time.perf_counter()
-        self._bar = tqdm(
-            total=total, initial=done, unit=unit, unit_scale=True, disable=style != "bar", file=sys.stderr, leave=False
-        )
+        self._bar = tqdm(disable=True)
+        if style == "bar":
+            with contextlib.suppress(OSError):  # nobody can look at it
+                self._bar = tqdm(total=total, initial=done, unit=unit, unit_scale=True, file=sys.stderr, leave=False)
 
     def __enter__(self) -> "Progress":
         return self

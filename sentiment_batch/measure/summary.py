@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from sentiment_batch.logs import one_line, shown
+
 
 def summary(metrics: dict[str, Any], output: str | None) -> str:
     """One line for each thing worth knowing; the rest is in the metrics JSON."""
@@ -17,7 +19,7 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
             lines.append(("no label", ", ".join(without)))
     if "predictions" in metrics:
         shares = metrics["predictions"]["share"].items()
-        lines.append(("labels", ", ".join(f"{label} {share or 0:.1%}" for label, share in shares)))
+        lines.append(("labels", ", ".join(f"{shown(label)} {share or 0:.1%}" for label, share in shares)))
     if "evaluation" in metrics:
         evaluation = metrics["evaluation"]
         figures = [f"{name.replace('_', ' ')} {figure(evaluation[name])}" for name in ("macro_f1", "accuracy")]
@@ -30,7 +32,7 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
         performance = metrics["performance"]
         memory = performance["peak_rss_bytes"] / 2**20
         lines.append(("speed", f"{performance['rows_per_second']:,.0f} rows/s, peak memory {memory:,.0f} MiB"))
-    return "\n".join(f"{name:<10}{text}" for name, text in lines)
+    return "\n".join(f"{name:<10}{one_line(text)}" for name, text in lines)
 
 
 def _measured(metrics: dict[str, Any]) -> str:
