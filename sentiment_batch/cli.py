@@ -1,7 +1,5 @@
-"""The command line: flags, environment and TOML -> the options of a job; its errors -> one line and an exit code."""
+"""The command line: flags, environment and TOML -> the options of a job."""
 
-import contextlib
-import logging
 import os
 import sys
 from collections.abc import Callable
@@ -9,7 +7,7 @@ from typing import Any
 
 import click
 
-from sentiment_batch import __version__, stop
+from sentiment_batch import __version__
 from sentiment_batch.config import (
     COMMANDS,
     EvaluateOptions,
@@ -17,9 +15,12 @@ from sentiment_batch.config import (
     RunOptions,
     ScoreOptions,
     TrainOptions,
+    VerifyOptions,
+    read_job,
 )
-from sentiment_batch.errors import EnvironmentFailure, GateFailed, SentimentBatchError, UsageError
-from sentiment_batch.logs import set_up_logging
+from sentiment_batch.errors import UsageError
+from sentiment_batch.logs import say_error, set_up_logging
+from sentiment_batch.outcome import attempt, exit_if_failed, open_standard_streams, run_command, run_job
 from sentiment_batch.parameters import ENVIRONMENT, parameters_of
 
 PROGRAM = "sentiment-batch"
@@ -54,6 +55,7 @@ _SHORT_HELP = {
     "evaluate": "Measure a model on a labelled split, with gates.",
     "predict": "Label a few texts, as a quick look.",
     "run": "Train once, evaluate and score, from one TOML file.",
+    "verify": "Recount a published output, row by row.",
 }
 
 
@@ -81,7 +83,7 @@ def train(options: TrainOptions) -> None:
     """Fine-tune a model once: the same data, base model and options again is exit 0 at once."""
     from sentiment_batch.train import train
 
-    _job("train", options, train)
+    run_job("train", options, train)
 
 
 @_command("score")
@@ -92,7 +94,8 @@ def score(options: ScoreOptions) -> None:
     """
     from sentiment_batch.score import score
 
-    _job("score", options, score)
+    _stay_offline()
+    run_job("score", options, score)
 
 
 @_command("evaluate")
@@ -100,7 +103,8 @@ def evaluate(options: EvaluateOptions) -> None:
     """Score a labelled split: metrics, predictions, and gates that must hold."""
     from sentiment_batch.evaluate import evaluate
 
-    _job("evaluate", options, evaluate)
+    _stay_offline()
+    run_job("evaluate", options, evaluate)
 
 
 @_command("predict")
@@ -108,7 +112,8 @@ def predict(options: PredictOptions) -> None:
     """Label a few texts, from the command line or the lines of standard input: a quick look, as a table."""
     from sentiment_batch.predict import predict
 
-    _run(options, lambda: predict(options), stoppable=False)
+    _stay_offline()
+    run_command(options, lambda: predict(options))
 
 
 @_command("run")
@@ -116,23 +121,48 @@ def run(options: RunOptions) -> None:
     """The whole job from one TOML file: train once, evaluate, then score."""
     from sentiment_batch.run import run
 
-    _job("run", options, run)
+    def job(options: RunOptions) -> dict[str, Any]:
+        if "train" not in read_job(options.job):
+            _stay_offline()
+        return run(options)
+
+    run_job("run", options, job)
+
+
+@_command("verify")
+def verify(options: VerifyOptions) -> None:
+    """Recount a published output against its manifest and its inputs, row by row.
+
+    Exit 0 if every file is as it was published and every row of the input is in it once, as it is in the input; else
+    exit 3 with a list of what is wrong.
+    """
+    from sentiment_batch.verify import verify
+
+    _stay_offline()
+    run_job("verify", options, verify)
 
 
 def main() -> None:
     """The console script: runs a command and exits with the code that says how it went (errors.py)."""
-    for name, value in _BEFORE_TORCH.items():
-        os.environ.setdefault(name, value)
+    set_up_logging("text")
     try:
-        cli.main(prog_name=PROGRAM, standalone_mode=False)
+        exit_if_failed(attempt(_main))
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(UsageError.exit_code)
     except click.ClickException as error:
-        _say(f"{error.format_message()}; see {PROGRAM} {' '.join(_path(error))}--help")
+        text = " ".join(error.format_message().split())
+        say_error(f"{text}; see {PROGRAM} {' '.join(_path(error))}--help", UsageError.exit_code)
         sys.exit(UsageError.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
+
+
+def _main() -> None:
+    open_standard_streams()
+    for name, value in _BEFORE_TORCH.items():
+        os.environ.setdefault(name, value)
+    cli.main(prog_name=PROGRAM, standalone_mode=False)
 
 
 def _path(error: click.ClickException) -> list[str]:
@@ -140,88 +170,6 @@ def _path(error: click.ClickException) -> list[str]:
     return [f"{context.info_name} "] if context and context.parent else []
 
 
-def _job(command: str, options: Any, job: Callable[[Any], Any]) -> None:
-    """Run a job, print its summary, and write its metrics where asked to, on failure too."""
-    from sentiment_batch.measure.metrics import Clock, Metrics, failure
-    from sentiment_batch.measure.summary import summary
-    from sentiment_batch.write.store import write_metrics_copy
-
-    clock = Clock()
-
-    def report(metrics: Metrics) -> None:
-        write_metrics_copy(options.metrics, metrics)
-        _print(summary(metrics, getattr(options, "output", None)))
-
-    def failed(code: int, text: str, error: BaseException) -> None:
-        done = error.metrics if isinstance(error, SentimentBatchError) else None
-        if isinstance(error, GateFailed):
-            report(error.metrics)
-        else:
-            write_metrics_copy(options.metrics, {**failure(command, clock, code, text), **(done or {})})
-
-    _run(options, lambda: report(job(options)), failed)
-
-
-def _run(
-    options: Any,
-    work: Callable[[], None],
-    failed: Callable[[int, str, BaseException], None] | None = None,
-    stoppable: bool = True,
-) -> None:
-    """Run it, and end the process with the code that its errors ask for."""
-    set_up_logging(options.log_format)
-    if stoppable:
-        stop.install()
-    try:
-        work()
-    except (SentimentBatchError, OSError, MemoryError) as error:
-        _end(error, *_outcome(error), options.debug, options.log_format, failed)
-    except click.ClickException:
-        raise
-    except Exception as error:
-        logging.getLogger(__name__).error("unexpected error; please report it", exc_info=True)
-        _end(error, 1, f"unexpected: {type(error).__name__}: {error}", False, options.log_format, failed)
-
-
-def _outcome(error: BaseException) -> tuple[int, str]:
-    if isinstance(error, SentimentBatchError):
-        return error.exit_code, str(error)
-    code = EnvironmentFailure.exit_code
-    if isinstance(error, MemoryError):
-        return code, "out of memory; give smaller --chunk-rows or --batch-tokens, or more memory, and run again"
-    return code, f"{error}; mend it and run again: what is finished is kept"
-
-
-def _end(
-    error: BaseException,
-    code: int,
-    text: str,
-    debug: bool,
-    log_format: str,
-    failed: Callable[[int, str, BaseException], None] | None,
-) -> None:
-    if debug:
-        logging.getLogger(__name__).error("the traceback that --debug asks for", exc_info=error)
-    if failed:
-        try:
-            failed(code, text, error)
-        except OSError as other:
-            _say(f"the metrics file could not be written: {other}")
-    if log_format == "json":
-        logging.getLogger(__name__).error("%s", text, extra={"exit_code": code})
-    else:
-        _say(text)
-    sys.exit(code)
-
-
-def _print(text: str) -> None:
-    """Print to whoever listens. The job is done by now: a reader that has gone away does not undo it."""
-    try:
-        click.echo(text)
-    except OSError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - else Python fails once more, when it flushes at the end
-
-
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError):
-        click.echo(f"error: {' '.join(text.split())}", err=True)
+def _stay_offline() -> None:
+    """Only a training may fetch a model. To be said before huggingface_hub is imported."""
+    os.environ["HF_HUB_OFFLINE"] = "1"

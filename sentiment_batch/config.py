@@ -152,6 +152,16 @@ class TrainOptions(ReadOptions, LogOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class VerifyOptions(LogOptions):
+    output: str = option(help="Output of `score`: a folder or a URL.", argument=True)
+    input: tuple[str, ...] = option(
+        (), help="Where an input lies now, if not where it was; once for each, in their order.", metavar="FILE"
+    )
+    skip_inputs: bool = option(False, help="Look at the output alone: the inputs are gone.")
+    metrics: str | None = option(None, help="Write what was found as JSON here.", metavar="FILE")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunOptions(LogOptions):
     job: str = option(help="TOML file with the tables train, evaluate and score.", argument=True)
     set: tuple[str, ...] = option(
@@ -166,6 +176,7 @@ COMMANDS: dict[str, type] = {
     "evaluate": EvaluateOptions,
     "predict": PredictOptions,
     "run": RunOptions,
+    "verify": VerifyOptions,
 }
 
 

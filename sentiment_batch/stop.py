@@ -1,16 +1,23 @@
 """A stop that is asked for by a signal and taken at a safe place.
 
 The handler only notes the signal. Loops call `check()` between two batches, which raises `Stopped`; everything that is
-open is then dropped on the way out, as after any other error. A second signal ends the process at once, which is
-safe too: nothing half-done is ever visible (write/commit.py).
+open is then dropped on the way out, as after any other error. A second signal ends the process at once, and so does a
+stop that was not taken within 8 seconds (a large batch, a disk that does not answer). Both are safe too: nothing
+half-done is ever visible (write/commit.py).
 """
 
+import _thread
 import os
 import signal
+import threading
+import time
 from types import FrameType
 
 from sentiment_batch.errors import Stopped
+from sentiment_batch.logs import say_error
 
+PATIENCE_SECONDS = 8.0
+_SAYING_SECONDS = 1.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _noted: int | None = None
 
@@ -18,11 +25,15 @@ _noted: int | None = None
 def install() -> None:
     """Note SIGINT, SIGTERM and SIGHUP from now on, but for those that nohup or `&` told us to ignore.
 
-    Call it from the main thread.
+    Call it from the main thread, once.
     """
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _note)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)  # written by the system, however busy this process is
+    _thread.start_new_thread(_end_when_overdue, (reader,))  # Thread.start would wait for ever where memory is short
 
 
 def check() -> None:
@@ -37,3 +48,15 @@ def _note(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
     _noted = number
+
+
+def _end_when_overdue(reader: int) -> None:
+    """Wait for a signal, then for the process to end; and end it if it takes too long."""
+    while (number := os.read(reader, 1)[0]) not in _SIGNALS:
+        continue
+    time.sleep(PATIENCE_SECONDS)
+    overdue = Stopped(number)
+    saying = threading.Thread(target=say_error, args=(str(overdue), overdue.exit_code), daemon=True)
+    saying.start()
+    saying.join(_SAYING_SECONDS)  # standard error may be what does not answer
+    os._exit(overdue.exit_code)

@@ -167,7 +167,7 @@ def test_the_environments_faults_are_worth_a_retry(
     def fails(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("sentiment_batch.score.write_json", fails)
+    monkeypatch.setattr("sentiment_batch.score.create_json", fails)
     (tmp_path / "a.tsv").write_text("text\nabc\n")
     ended = program("score", tmp_path / "a.tsv", "--model", tiny_model, "--output", tmp_path / "out")
     assert ended.code == 7
@@ -273,16 +273,28 @@ def test_a_signal_while_a_large_text_file_is_planned(tiny_model: Path, tmp_path:
     assert not (tmp_path / ".out.wip").exists(), "there is nothing to go on with"
 
 
-def test_remote_paths_are_not_taken_for_folders(
+def test_urls_are_not_taken_for_folders(
     tiny_model: Path, tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.tsv").write_text("text\nabc\n")
-    ended = program("score", "a.tsv", "--model", tiny_model, "--output", "s3://bucket/out")
+    ended = program("score", "a.tsv", "--model", tiny_model, "--output", "hdfs://host/out")
     assert (ended.code, os.listdir(tmp_path)) == (2, ["a.tsv"])
-    ended = program("score", "s3://bucket/a.tsv", "--model", tiny_model, "--output", "out")
-    assert ended.code == 3
-    assert "only local files are read" in ended.err
+    assert "no such store" in ended.err
+    ended = program("score", "hdfs://host/a.tsv", "--model", tiny_model, "--output", "out")
+    assert ended.code in (2, 3)
+    assert os.listdir(tmp_path) == ["a.tsv"]
+
+
+def test_metrics_cannot_go_to_a_url_and_that_is_said_at_once(
+    tiny_model: Path, tmp_path: Path, program: Program
+) -> None:
+    (tmp_path / "a.tsv").write_text("text\nabc\n")
+    command = ("score", tmp_path / "a.tsv", "--model", tiny_model, "--output", tmp_path / "out")
+    ended = program(*command, "--metrics", "s3://bucket/metrics.json")
+    assert ended.code == 2
+    assert ended.err == "error: --metrics s3://bucket/metrics.json: only a local file can be written\n"
+    assert os.listdir(tmp_path) == ["a.tsv"]
 
 
 def test_a_file_without_a_header_is_not_quoted(tiny_model: Path, tmp_path: Path, program: Program) -> None:

@@ -1,28 +1,40 @@
-"""logs.py: one line for each message, and a reader that goes away does not stop the job."""
+"""logs.py: one safe line for each message, whoever speaks, and a reader that goes away does not stop the job."""
 
 import io
 import json
 import logging
 import re
+import sys
+import threading
+import unicodedata
+import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from conftest import time_limit
 
-from sentiment_batch.logs import set_up_logging
+from sentiment_batch.errors import InputError
+from sentiment_batch.logs import message_of, one_line, plain, redacted, say_error, set_up_logging, shown, traceback_of
 
 LOG = logging.getLogger("sentiment_batch.some.module")
+REVIEW = "pelayanannya 'lambat', kata \"Budi\"\ndan mahal"
 
 
 @pytest.fixture(autouse=True)
 def as_it_was() -> Iterator[None]:
     """Logging belongs to the whole process: leave it as it was found."""
-    logger = logging.getLogger("sentiment_batch")
-    before = logger.handlers, logger.level, logger.propagate, logging.raiseExceptions
+    root, logger = logging.getLogger(), logging.getLogger("sentiment_batch")
+    handlers, level, errors = list(root.handlers), logger.level, logging.raiseExceptions
+    factory, shows = logging.getLogRecordFactory(), warnings.showwarning
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     yield
-    logger.handlers, logger.level, logger.propagate, logging.raiseExceptions = before
+    root.handlers, logger.level, logging.raiseExceptions = handlers, level, errors
+    logging.setLogRecordFactory(factory)
+    warnings.showwarning = shows
+    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
 
 
 def logged(text: str) -> list[dict[str, Any]]:
@@ -32,6 +44,7 @@ def logged(text: str) -> list[dict[str, Any]]:
 
 def test_json_lines() -> None:
     message = 'a "quoted"\nsecond line\t\u2028 é👍 \x00 \ud800'
+    safe = r'a "quoted"\nsecond line\t\u2028 é👍 \x00 \ud800'
     with redirect_stderr(io.StringIO()) as stderr:
         set_up_logging("json")
         LOG.info("%d of %d rows", 3, 10)
@@ -40,7 +53,7 @@ def test_json_lines() -> None:
     lines = logged(stderr.getvalue())
     assert [set(line) for line in lines] == [{"time", "level", "logger", "message"}] * 3
     assert [line["level"] for line in lines] == ["info", "warning", "error"]
-    assert [line["message"] for line in lines] == ["3 of 10 rows", message, "plain"]
+    assert [line["message"] for line in lines] == ["3 of 10 rows", safe, "plain"]
     assert lines[0]["logger"] == "sentiment_batch.some.module"
     time = datetime.fromisoformat(lines[0]["time"])
     assert time.utcoffset() == timedelta(0)
@@ -51,13 +64,13 @@ def test_a_traceback_is_inside_its_json_line() -> None:
     with redirect_stderr(io.StringIO()) as stderr:
         set_up_logging("json")
         try:
-            raise ValueError("wrong\nnumber")
-        except ValueError:
+            raise AssertionError("wrong\nnumber")
+        except AssertionError:
             LOG.error("failed", exc_info=True)
     (line,) = logged(stderr.getvalue())
     assert line["message"] == "failed"
     assert line["traceback"].startswith("Traceback (most recent call last)")
-    assert "ValueError: wrong\nnumber" in line["traceback"]
+    assert line["traceback"].endswith("\nAssertionError: wrong\\nnumber")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
@@ -95,16 +108,165 @@ def test_setting_up_again_does_not_double_the_lines() -> None:
     assert len(logged(stderr.getvalue())) == 1
 
 
-def test_messages_do_not_reach_the_root_logger_as_well() -> None:
+def test_a_handler_of_somebody_else_says_it_as_safely() -> None:
     with redirect_stderr(io.StringIO()) as stderr:
-        root = logging.StreamHandler(stderr)
-        logging.getLogger().addHandler(root)
+        other = logging.StreamHandler(stderr)
+        logging.getLogger().addHandler(other)
         try:
-            set_up_logging("json")
-            LOG.warning("once")
+            set_up_logging("text")
+            LOG.warning("one\ntwo ?sig=abc")
         finally:
-            logging.getLogger().removeHandler(root)
-    assert len(logged(stderr.getvalue())) == 1
+            logging.getLogger().removeHandler(other)
+    theirs, ours = stderr.getvalue().splitlines()
+    assert theirs == r"one\ntwo ?sig=***"
+    assert ours.endswith(theirs)
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_a_library_with_a_handler_of_its_own_writes_our_lines(format: str) -> None:
+    """As transformers, torch and huggingface_hub do; the first of them even keeps its records from the root."""
+    library = logging.getLogger("a_library")
+    with redirect_stderr(io.StringIO()) as stderr:
+        set_up_logging(format)
+        library.addHandler(logging.StreamHandler(stderr))
+        library.propagate = False
+        logging.getLogger("a_library.part").warning("retrying\n%s", "https://a:b@host/x")
+    (line,) = stderr.getvalue().splitlines()
+    if format == "json":
+        assert json.loads(line)["message"] == r"retrying\nhttps://***@host/x"
+    else:
+        assert line[20:] == r"WARNING a_library.part: retrying\nhttps://***@host/x"
+
+
+def test_a_message_that_does_not_fit_its_arguments_is_said_all_the_same() -> None:
+    with redirect_stderr(io.StringIO()) as stderr:
+        set_up_logging("text")
+        logging.getLogger("a_library").warning("%d files", "three")
+    assert stderr.getvalue().endswith("a_library: %d files\n")
+
+
+def test_a_warning_is_a_line() -> None:
+    with redirect_stderr(io.StringIO()) as stderr, warnings.catch_warnings():
+        warnings.simplefilter("always")
+        set_up_logging("text")
+        warnings.warn("look\nout: password=hunter2", UserWarning, stacklevel=1)
+    (line,) = stderr.getvalue().splitlines()
+    assert re.search(r"WARNING py.warnings: UserWarning: look\\nout: password=\*\*\* \(.*test_logs.py:\d+\)$", line)
+
+
+def test_the_line_of_a_failure() -> None:
+    with redirect_stderr(io.StringIO()) as stderr:
+        set_up_logging("text")
+        say_error("no such file: a\nb.tsv", 3)
+        set_up_logging("json")
+        say_error("no such file: a\nb.tsv", 3)
+    text, line = stderr.getvalue().splitlines()
+    assert text == r"error: no such file: a\nb.tsv"
+    assert json.loads(line)["exit_code"] == 3
+
+
+def test_what_an_exception_quotes_is_not_said() -> None:
+    for error in (ValueError(f"could not convert string to float: {REVIEW!r}"), KeyError(REVIEW)):
+        said = message_of(error)
+        assert said.startswith(type(error).__name__)
+        for word in ("pelayanannya", "lambat", "Budi", "mahal"):
+            assert word not in said
+    with pytest.raises(UnicodeEncodeError) as raised:
+        "\ud800".encode()
+    assert message_of(raised.value) == "UnicodeEncodeError: '...' in position 0: surrogates not allowed"
+
+
+def test_an_exception_may_say_names_of_the_code_and_paths() -> None:
+    with pytest.raises(AttributeError) as raised:
+        _ = None.nothing  # type: ignore[attr-defined]
+    assert message_of(raised.value) == "AttributeError: 'NoneType' object has no attribute 'nothing'"
+    assert message_of(OSError(28, "No space left on device", "/data/out")).endswith("device: '/data/out'")
+    assert message_of(InputError("a.tsv has no column 'text'")) == "InputError: a.tsv has no column 'text'"
+    assert message_of(ZeroDivisionError()) == "ZeroDivisionError"
+    assert len(message_of(RuntimeError("x" * 5000))) < 150
+
+
+def test_an_exception_that_cannot_say_anything() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    assert message_of(Mute()) == "Mute"
+
+
+def test_a_traceback_has_the_places_and_the_causes_but_no_values() -> None:
+    def reads(value: str) -> None:
+        try:
+            float(value)
+        except ValueError as error:
+            raise KeyError(value) from error
+
+    try:
+        try:
+            reads(REVIEW)
+        except KeyError:
+            raise InputError("a.tsv, row 3: mend it")  # noqa: B904
+    except InputError as error:
+        text = traceback_of(error)
+    assert "pelayanannya" not in text
+    kinds = [line for line in text.splitlines() if re.match(r"\w+(Error|Input)", line)]
+    assert [kind.partition(":")[0] for kind in kinds] == ["ValueError", "KeyError", "InputError"]
+    assert text.count("in reads\n") == 2
+    assert "was the direct cause of" in text
+    assert "During handling of" in text
+
+
+def test_exactly_what_could_do_harm_is_escaped() -> None:
+    """By the Unicode database: controls, line and paragraph separators, surrogates, and what turns the direction."""
+    everything = "".join(map(chr, range(sys.maxunicode + 1)))
+    turns = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    marks = {unicodedata.lookup(name) for name in ("LEFT-TO-RIGHT MARK", "RIGHT-TO-LEFT MARK", "ARABIC LETTER MARK")}
+    harmful = {
+        character
+        for character in everything
+        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+        or unicodedata.bidirectional(character) in turns
+        or character in marks
+    }
+    assert set(everything) - set(plain(everything)) == harmful
+    assert plain("a\r\n\x1b[2J\u202e\t'\\é") == r"a\r\n\x1b[2J\u202e\t" + "'\\é"
+
+
+def test_a_value_is_cut_and_a_path_is_not() -> None:
+    assert shown("positif") == "positif"
+    assert shown("x" * 500) == "x" * 117 + "..."
+    path = "/data/" + "x" * 4000
+    assert one_line(f" {path}\n") == path
+
+
+@pytest.mark.parametrize("piece", ["x", "a://a:", "eyJ", "<token", "bearer ", "x_", "authorization", "://@:"])
+def test_no_text_takes_long(piece: str) -> None:
+    with time_limit(5):
+        assert len(one_line(piece * (10**6 // len(piece)))) <= 4096
+
+
+def test_every_text_of_a_document_is_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_PASSWORD", "kata/sandi")
+    document = {"error": "kata/sandi", "steps": [{"path": "a?p=kata%2Fsandi"}], "rows": 3, "none": None}
+    assert redacted(document) == {"error": "***", "steps": [{"path": "a?p=***"}], "rows": 3, "none": None}
+
+
+def test_what_is_no_secret_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "TOKENIZERS_PARALLELISM": "falsehood",
+        "SENTIMENT_BATCH_SCORE_BATCH_TOKENS": "4096000",
+        "AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/web-identity",
+        "MY_TOKEN": "short",
+    }.items():
+        monkeypatch.setenv(name, value)
+    for text in (
+        "falsehood 4096000 /var/run/web-identity short",
+        "--set 'x': write it as TABLE.KEY=VALUE, such as score.output=labelled/tonight",
+        "s3://bucket/dumps/2026-01-31/part-00000.parquet and /data/hf_models/indobert-base-p1",
+        "design=3, the signature of a function, config=a.toml, tokens=12, bearer of bad news",
+        "/home/user@host/reviews.tsv",
+    ):
+        assert redacted(text) == text
 
 
 def test_a_reader_that_goes_away_does_not_stop_the_job() -> None:

@@ -1,10 +1,12 @@
-"""stop.py: a first signal is noted and taken at a safe place, a second one ends the process."""
+"""stop.py: a first signal is noted and taken at a safe place; a second one, or too long a wait, ends the process."""
 
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -39,11 +41,36 @@ print("noted", flush=True)
 time.sleep(10)
 """
 
+OTHERS = "import signal; signal.signal(signal.SIGUSR1, lambda *_: None)"
+
+# Minutes outside of Python: no handler of Python's runs, and no check.
+OUTSIDE = """
+import hashlib
+from sentiment_batch import logs, stop
+logs.set_up_logging("text")
+stop.PATIENCE_SECONDS = 0.5
+stop.install()
+print("ready", flush=True)
+hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+"""
+
+# Standard error takes nothing more, and the lock of the log lines is held.
+UNREAD = """
+import logging
+from sentiment_batch import logs, stop
+logs.set_up_logging("text")
+stop.PATIENCE_SECONDS = 0.5
+stop.install()
+print("ready", flush=True)
+while True:
+    logging.getLogger("sentiment_batch").info("x" * 1000)
+"""
+
 
 @contextmanager
-def running(code: str) -> Iterator[subprocess.Popen[str]]:
+def running(code: str, **streams: Any) -> Iterator[subprocess.Popen[str]]:
     """A process that has said that it is ready; not there afterwards."""
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, **streams) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
@@ -71,6 +98,41 @@ def test_a_second_signal_ends_the_process_at_once(second: signal.Signals) -> Non
         process.send_signal(second)
         process.wait(timeout=5)
     assert process.returncode == -second
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_that_nobody_takes_ends_the_process(number: signal.Signals) -> None:
+    with running(OUTSIDE, stderr=subprocess.PIPE) as process:
+        sent = time.monotonic()
+        process.send_signal(number)
+        _, err = process.communicate(timeout=10)
+        assert 0.5 <= time.monotonic() - sent < 5
+    assert process.returncode == 128 + number
+    assert err.startswith(f"error: stopped by signal {int(number)}: ")
+    assert err.count("\n") == 1
+
+
+def test_nobody_who_reads_does_not_keep_it_either() -> None:
+    with running(UNREAD, stderr=subprocess.PIPE) as process:
+        time.sleep(0.3)  # by now the pipe is full
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 143
+
+
+def test_other_signals_do_not_count() -> None:
+    code = CHECKING.replace("stop.install()", "stop.PATIENCE_SECONDS = 0.2; stop.install(); " + OTHERS)
+    with running(code) as process:
+        process.send_signal(signal.SIGUSR1)
+        time.sleep(1)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 143
+
+
+def test_a_process_that_has_ended_by_itself_by_then_ended_so() -> None:
+    with running(BUSY.replace("time.sleep(10)", "raise SystemExit(7)")) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 7
 
 
 def test_without_a_signal_nothing_stops(monkeypatch: pytest.MonkeyPatch) -> None:
