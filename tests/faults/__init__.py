@@ -1,0 +1,1 @@
+"""The faults that the program promises to survive; README.md lists each with its test."""

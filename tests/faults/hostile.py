@@ -1,0 +1,408 @@
+"""Model folders that mean harm: each a change to a valid one, with words that its refusal must say.
+
+Every folder holds bait besides: pickles and code that leave a canary when anything runs them.
+"""
+
+import base64
+import json
+import os
+import pickle
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Change = Callable[[Path], None]
+LOOP = "(a+)+$"
+DEEP = 40
+
+
+@dataclass(frozen=True)
+class Hostile:
+    change: Change
+    says: tuple[str, ...]  # what the message must hold: the file, and the key or name
+    base: bool = True  # refused as a base model too; not what concerns labels and heads, which a base may lack
+
+
+def edit(folder: Path, name: str, change: Callable[[Any], None]) -> None:
+    value = json.loads((folder / name).read_text()) if (folder / name).exists() else {}
+    change(value)
+    (folder / name).write_text(json.dumps(value))
+
+
+def values(name: str, **new: Any) -> Change:
+    """Set keys at the top of a JSON file."""
+    return lambda folder: edit(folder, name, lambda value: value.update(new))
+
+
+def config(**new: Any) -> Change:
+    return values("config.json", **new)
+
+
+def content(name: str, data: bytes) -> Change:
+    def write(folder: Path) -> None:
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).write_bytes(data)
+
+    return write
+
+
+def nested(depth: int) -> Any:
+    value: Any = {}
+    for _ in range(depth):
+        value = {"deeper": value}
+    return value
+
+
+def text_of_config(old: str, new: str) -> Change:
+    def replace(folder: Path) -> None:
+        text = (folder / "config.json").read_text()
+        assert old in text
+        (folder / "config.json").write_text(text.replace(old, new, 1))
+
+    return replace
+
+
+def header(change: Callable[[dict[str, Any]], None], data: Callable[[bytes], bytes] = bytes) -> Change:
+    """Change the header of the weights, and the tensors behind it."""
+
+    def rewrite(folder: Path) -> None:
+        path = folder / "model.safetensors"
+        whole = path.read_bytes()
+        length = int.from_bytes(whole[:8], "little")
+        entries = json.loads(whole[8 : 8 + length])
+        change(entries)
+        text = json.dumps(entries).encode()
+        path.write_bytes(struct.pack("<Q", len(text)) + text + data(whole[8 + length :]))
+
+    return rewrite
+
+
+def weights(change: Callable[[bytes], bytes]) -> Change:
+    def rewrite(folder: Path) -> None:
+        path = folder / "model.safetensors"
+        path.write_bytes(change(path.read_bytes()))
+
+    return rewrite
+
+
+def index(*names: str, keep: bool = False) -> Change:
+    def write(folder: Path) -> None:
+        for name in names:
+            if keep:
+                (folder / name).write_bytes((folder / "model.safetensors").read_bytes())
+        (folder / "model.safetensors").rename(folder.parent / f"{folder.name}-outside.safetensors")
+        table = {f"layer.{number}": name for number, name in enumerate(names)}
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": table}))
+
+    return write
+
+
+def index_twice(folder: Path) -> None:
+    index("a.safetensors", keep=True)(folder)
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "a.safetensors", "a": "b"}}')
+
+
+def link(name: str, target: str | None = None) -> Change:
+    """Put a link in the place of a file: to its own content out of the folder, or to the target."""
+
+    def replace(folder: Path) -> None:
+        outside = folder.parent / f"{folder.name}-outside-{name}"
+        (folder / name).rename(outside)
+        (folder / name).symlink_to(target or outside)
+
+    return replace
+
+
+def fifo(name: str) -> Change:
+    def replace(folder: Path) -> None:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return replace
+
+
+def step(kind: str, value: Any) -> Change:
+    return values("tokenizer.json", **{kind: value})
+
+
+def model(**new: Any) -> Change:
+    return lambda folder: edit(folder, "tokenizer.json", lambda value: value["model"].update(new))
+
+
+def more_ids(folder: Path) -> None:
+    edit(folder, "tokenizer.json", lambda value: value["model"]["vocab"].update({"beyond": 70_000}))
+
+
+def without_json(folder: Path) -> None:
+    (folder / "tokenizer.json").rename(folder / "tokenizer.pkl")
+
+
+def shape_of_first(value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(entries: dict[str, Any]) -> None:
+        next(entry for name, entry in entries.items() if name != "__metadata__")["shape"] = value
+
+    return change
+
+
+def flatten(entries: dict[str, Any]) -> None:
+    """The same bytes in another shape: safetensors itself has nothing against it."""
+    entry = entries["classifier.weight"]
+    entry["shape"] = [entry["shape"][0] * entry["shape"][1]]
+
+
+def overlap(entries: dict[str, Any]) -> None:
+    entries["classifier.bias"]["data_offsets"] = entries["classifier.weight"]["data_offsets"]
+
+
+def rename(old: str, new: str) -> Callable[[dict[str, Any]], None]:
+    return lambda entries: entries.update({new: entries.pop(old)})
+
+
+def replace(pattern: Any, text: str = " ") -> dict[str, Any]:
+    return {"type": "Replace", "pattern": pattern, "content": text}
+
+
+def sequence(kind: str, *steps: Any) -> dict[str, Any]:
+    return {"type": "Sequence", kind: list(steps)}
+
+
+def three_labels(*names: str) -> Change:
+    return config(id2label=dict(enumerate(names)), label2id={name: number for number, name in enumerate(names)})
+
+
+def only_pickle(name: str) -> Change:
+    def move(folder: Path) -> None:
+        content(name, pickle.dumps(Bait(folder.parent / "canary")))(folder)
+        (folder / "model.safetensors").unlink()
+
+    return move
+
+
+TABLE = base64.b64encode(struct.pack("<I", 4) + b"tree" + b"x" * 100_000 + b"\0").decode()
+EVIL = "evil/kernels"
+SPLIT = {"type": "Split", "pattern": {"Regex": LOOP}, "behavior": "Isolated", "invert": False}
+CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "model.safetensors"
+
+HOSTILE: dict[str, Hostile] = {
+    # M5: keys that name what to run
+    "cve-2026-4372": Hostile(config(_attn_implementation_internal=EVIL), (CONFIG, "'_attn_implementation_internal'")),
+    "cve-2026-4372-nested": Hostile(
+        config(text_config={"a": [{"_attn_implementation_internal": EVIL}]}),
+        (CONFIG, "'_attn_implementation_internal'"),
+    ),
+    "cve-2026-4372-by-another-name": Hostile(
+        config(attribute_map={"foo": "_attn_implementation_internal"}, foo=EVIL), (CONFIG, "'attribute_map'")
+    ),
+    "attention-private": Hostile(config(_attn_implementation=EVIL), (CONFIG, "'_attn_implementation'")),
+    "attention-public": Hostile(config(attn_implementation=EVIL), (CONFIG, "'attn_implementation'")),
+    "experts-internal": Hostile(config(_experts_implementation_internal=EVIL), (CONFIG, "_internal'")),
+    "auto-map": Hostile(
+        config(auto_map={"AutoModelForSequenceClassification": "code.modeling_evil.Evil"}), (CONFIG, "'auto_map'")
+    ),
+    "auto-map-of-the-hub": Hostile(config(auto_map={"AutoConfig": "evil/repo--code.Evil"}), (CONFIG, "'auto_map'")),
+    "auto-map-nested": Hostile(config(a=[[{"b": {"auto_map": {}}}]]), (CONFIG, "'auto_map'")),
+    "auto-map-null": Hostile(config(auto_map=None), (CONFIG, "'auto_map'")),
+    "auto-map-tokenizer": Hostile(
+        values("tokenizer_config.json", auto_map={"AutoTokenizer": ["code.modeling_evil.Evil", None]}),
+        ("tokenizer_config.json", "'auto_map'"),
+    ),
+    "auto-map-special-tokens": Hostile(
+        values("special_tokens_map.json", auto_map={}), ("special_tokens_map.json", "'auto_map'")
+    ),
+    "cve-2026-5241-trust": Hostile(config(trust_remote_code=True), (CONFIG, "'trust_remote_code'")),
+    "cve-2026-5241-lightglue": Hostile(
+        config(model_type="lightglue", keypoint_detector_config={"model_type": "evil"}),
+        ("'lightglue'", "known: albert"),
+    ),
+    "custom-pipelines": Hostile(config(custom_pipelines={"text": {"impl": "evil.P"}}), (CONFIG, "'custom_pipelines'")),
+    "quantization": Hostile(config(quantization_config={"quant_method": "gptq"}), (CONFIG, "'quantization_config'")),
+    "weights-elsewhere": Hostile(config(transformers_weights="../w.safetensors"), (CONFIG, "'transformers_weights'")),
+    "configuration-elsewhere": Hostile(
+        config(configuration_files=["config.4.0.0.json"]), (CONFIG, "'configuration_files'")
+    ),
+    "fusion": Hostile(config(fusion_config={"a": 1}), (CONFIG, "'fusion_config'")),
+    "tokenizer-elsewhere": Hostile(
+        values("tokenizer_config.json", fast_tokenizer_files=["tokenizer.1.0.json"]),
+        ("tokenizer_config.json", "'fast_tokenizer_files'"),
+    ),
+    "key-dunder": Hostile(config(__class__="Evil"), (CONFIG, "'__class__'")),
+    "key-method": Hostile(config(to_dict="Evil"), (CONFIG, "'to_dict'")),
+    # M4: what kind of model
+    "decoder": Hostile(config(model_type="gpt2"), ("'gpt2'", "known: albert")),
+    "no-model-type": Hostile(
+        text_of_config('"model_type": "bert"', '"architectures_": ["EvilModel"]'), ("type None", "known: albert")
+    ),
+    "activation": Hostile(config(hidden_act="os.system"), (CONFIG, "os.system")),
+    # M3: the JSON itself
+    "twice": Hostile(text_of_config("{", '{"model_type": "evil",'), (CONFIG, "'model_type'", "twice")),
+    "deep": Hostile(config(a=nested(DEEP)), (CONFIG, "deeper than 32")),
+    "very-deep": Hostile(content(CONFIG, b'{"a":' * 100_000), (CONFIG, "cannot be read as JSON")),
+    "large": Hostile(config(a="x" * 2**20), (CONFIG, "at most 1 MiB")),
+    "large-tokenizer-config": Hostile(
+        values("tokenizer_config.json", a="x" * 2**20), ("tokenizer_config.json", "at most 1 MiB")
+    ),
+    "nan": Hostile(config(layer_norm_eps=float("nan")), (CONFIG, "NaN")),
+    "infinity": Hostile(text_of_config("{", '{"layer_norm_eps": 1e999,'), (CONFIG, "1e999")),
+    "list": Hostile(content(CONFIG, b"[]"), (CONFIG, "not a JSON object")),
+    "no-utf8": Hostile(content(CONFIG, b'{"a": "\xff"}'), (CONFIG, "cannot be read as JSON")),
+    "long-number": Hostile(text_of_config("{", '{"a": ' + "9" * 5_000 + ","), (CONFIG, "cannot be read as JSON")),
+    "training-json-twice": Hostile(
+        content("training.json", b'{"max_length": 64, "max_length": 1}'), ("training.json", "'max_length'"), base=False
+    ),
+    # Sizes
+    "layers": Hostile(config(num_hidden_layers=10**9), ("1000000000 layers", CONFIG)),
+    "layers-in-groups": Hostile(config(num_hidden_groups=1_000, inner_group_num=1_000), ("layers", CONFIG)),
+    "hidden-size": Hostile(config(hidden_size=2**20), ("mismatched keys",)),
+    "hidden-size-overflow": Hostile(config(hidden_size=2**40), (CONFIG, "cannot be loaded")),
+    "vocabulary-size": Hostile(config(vocab_size=2**40), ("mismatched keys",)),
+    # M8: labels
+    "label-twice": Hostile(
+        config(id2label={0: "a", 1: "b", 2: "a"}), ("id2label", CONFIG, "a label twice"), base=False
+    ),
+    "label-with-escapes": Hostile(three_labels("a", "\x1b[2Jb", "c"), ("id2label", CONFIG, "\\x1b"), base=False),
+    "label-right-to-left": Hostile(three_labels("a", "b\u202e", "c"), ("id2label", CONFIG, "\\u202e"), base=False),
+    "label-too-long": Hostile(three_labels("a", "b" * 65, "c"), ("id2label", CONFIG, "1 to 64"), base=False),
+    "label-count": Hostile(config(num_labels=4), ("num_labels = 4", CONFIG), base=False),
+    "label-count-of-the-head": Hostile(three_labels("a", "b", "c", "d"), ("mismatched keys", "classifier"), base=False),
+    # M1 and M8: weights
+    "cve-2025-32434": Hostile(only_pickle("pytorch_model.bin"), (WEIGHTS, "pytorch_model.bin is a pickle")),
+    "cve-2026-24747": Hostile(only_pickle("model.pt"), (f"no {WEIGHTS}",)),
+    "cve-2026-4538": Hostile(only_pickle("model.pt2"), (f"no {WEIGHTS}",)),
+    "pickle-as-safetensors": Hostile(
+        lambda folder: content(WEIGHTS, (folder / "pytorch_model.bin").read_bytes())(folder),
+        (WEIGHTS, "cannot be loaded"),
+    ),
+    "header-endless": Hostile(weights(lambda data: b"\xff" * 8 + data[8:]), (WEIGHTS, "cut off")),
+    "header-large": Hostile(
+        header(lambda entries: entries.update({"__metadata__": {"a": "x" * 2**20}})), (WEIGHTS, "cut off")
+    ),
+    "header-twice": Hostile(
+        weights(lambda data: struct.pack("<Q", 13) + b'{"a":1,"a":1}' + data), ("header of", WEIGHTS, "'a'")
+    ),
+    "header-entry": Hostile(header(lambda entries: entries.update(evil=3)), ("header of", WEIGHTS, "'evil'")),
+    "tensors-cut-off": Hostile(weights(lambda data: data[:-4]), (WEIGHTS, "cannot be loaded")),
+    "tensors-overlap": Hostile(header(overlap), (WEIGHTS, "classifier")),
+    "tensors-and-more": Hostile(weights(lambda data: data + b"#!/bin/sh"), (WEIGHTS, "cannot be loaded")),
+    "tensor-of-bytes": Hostile(
+        header(lambda entries: entries["classifier.bias"].update(dtype="U8", shape=[12])), (WEIGHTS, "'U8'")
+    ),
+    "tensor-negative": Hostile(header(shape_of_first([-1, -32])), (WEIGHTS, "no sizes")),
+    "tensor-huge": Hostile(header(shape_of_first([2**62, 2**62])), (WEIGHTS, "cannot be loaded")),
+    "tensor-shape": Hostile(header(flatten), ("mismatched keys: classifier.weight",), base=False),
+    "tensor-missing": Hostile(
+        header(rename("classifier.bias", "classifier.other")), ("missing keys: classifier.bias",), base=False
+    ),
+    "tensor-extra": Hostile(
+        header(lambda entries: entries.update(evil={"dtype": "F32", "shape": [1], "data_offsets": [0, 0]})),
+        (WEIGHTS, "'evil'"),
+    ),
+    "tensor-extra-empty": Hostile(
+        header(
+            lambda entries: entries.update(evil={"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}),
+        ),
+        ("unexpected keys: evil",),
+        base=False,
+    ),
+    "tensor-missing-in-the-encoder": Hostile(
+        header(rename("bert.encoder.layer.1.output.dense.bias", "bert.other")), ("missing keys: bert.encoder.layer.1",)
+    ),
+    # M7: the index
+    "index-parent": Hostile(index("../outside.safetensors"), ("index.json", "'../outside.safetensors'")),
+    "index-absolute": Hostile(index("/etc/hostname"), ("index.json", "'/etc/hostname'")),
+    "index-pickle": Hostile(index("pytorch_model.bin"), ("index.json", "'pytorch_model.bin'")),
+    "index-overlap": Hostile(
+        index("a.safetensors", "b.safetensors", keep=True), ("b.safetensors", "another weight file")
+    ),
+    "index-key-twice": Hostile(index_twice, ("index.json", "'a'", "twice")),
+    # M10: links, and what is no file
+    "link-weights": Hostile(link(WEIGHTS), (WEIGHTS, "link")),
+    "link-config": Hostile(link(CONFIG), (CONFIG, "link")),
+    "link-tokenizer": Hostile(link(TOKENIZER), (TOKENIZER, "link")),
+    "link-secret": Hostile(link("tokenizer_config.json", "/etc/passwd"), ("tokenizer_config.json", "link")),
+    "link-loop": Hostile(link("tokenizer_config.json", "tokenizer_config.json"), ("tokenizer_config.json", "link")),
+    "link-nowhere": Hostile(link("tokenizer_config.json", "absent"), ("tokenizer_config.json", "link")),
+    "fifo-config": Hostile(fifo(CONFIG), (CONFIG,)),
+    "fifo-weights": Hostile(fifo(WEIGHTS), (WEIGHTS,)),
+    # Code
+    "cve-2026-68770": Hostile(content("modeling_evil.py", b"raise SystemExit(0)"), ("modeling_evil.py", "code")),
+    "code-shadows-a-module": Hostile(content("json.py", b"raise SystemExit(0)"), ("json.py", "code")),
+    "code-compiled": Hostile(content("evil.so", b"\x7fELF"), ("evil.so", "code")),
+    "adapter": Hostile(
+        values("adapter_config.json", base_model_name_or_path="evil/repo"), ("adapter_config.json", "adapter")
+    ),
+    # M9: the tokenizer
+    "split-regex": Hostile(step("pre_tokenizer", SPLIT), (TOKENIZER, "pre_tokenizer", "'Split'")),
+    "split-regex-nested": Hostile(
+        step("pre_tokenizer", sequence("pretokenizers", {"type": "Whitespace"}, sequence("pretokenizers", SPLIT))),
+        (TOKENIZER, "pre_tokenizer", "'Split'"),
+    ),
+    "replace-regex": Hostile(step("normalizer", replace({"Regex": LOOP})), (TOKENIZER, "Replace", LOOP)),
+    "replace-regex-decoder": Hostile(step("decoder", replace({"Regex": LOOP})), (TOKENIZER, "decoder", LOOP)),
+    "replace-grows": Hostile(step("normalizer", replace({"String": "a"}, "a" * 10_000)), (TOKENIZER, "normalizer")),
+    "replace-doubles": Hostile(
+        step("normalizer", sequence("normalizers", *[replace({"String": "a"}, "aa")] * 40)), (TOKENIZER, "normalizer")
+    ),
+    "replace-nothing": Hostile(step("normalizer", replace({"String": ""}, "a")), (TOKENIZER, "empty String")),
+    "charsmap-grows": Hostile(
+        step("normalizer", {"type": "Precompiled", "precompiled_charsmap": TABLE}), (TOKENIZER, "precompiled_charsmap")
+    ),
+    "charsmap-none": Hostile(
+        step("normalizer", {"type": "Precompiled", "precompiled_charsmap": "!"}), (TOKENIZER, "precompiled_charsmap")
+    ),
+    "normalizer-unknown": Hostile(step("normalizer", {"type": "Python"}), (TOKENIZER, "normalizer", "'Python'")),
+    "normalizer-typeless": Hostile(step("normalizer", ["Python"]), (TOKENIZER, "normalizer", "None")),
+    "post-processor-unknown": Hostile(
+        step("post_processor", {"type": "Evil"}), (TOKENIZER, "post_processor", "'Evil'")
+    ),
+    "post-processor-long": Hostile(
+        step(
+            "post_processor",
+            {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}] * 1_000},
+        ),
+        (TOKENIZER, "post_processor"),
+    ),
+    "decoder-unknown": Hostile(step("decoder", {"type": "Evil"}), (TOKENIZER, "decoder", "'Evil'")),
+    "tokenizer-model": Hostile(model(type="Python"), (TOKENIZER, "'Python'")),
+    "tokenizer-dropout": Hostile(model(type="BPE", dropout=0.1), (TOKENIZER, "dropout")),
+    "tokenizer-quadratic": Hostile(model(max_input_chars_per_word=10**9), (TOKENIZER, "max_input_chars_per_word")),
+    "tokenizer-ids": Hostile(more_ids, (TOKENIZER, "70000"), base=False),
+    "tokenizer-negative-ids": Hostile(model(vocab={"[UNK]": -1}), (TOKENIZER,), base=False),
+    "tokenizer-list": Hostile(content(TOKENIZER, b"[]"), (TOKENIZER, "not a JSON object")),
+    "tokenizer-twice": Hostile(content(TOKENIZER, b'{"model": {}, "model": {}}'), (TOKENIZER, "'model'", "twice")),
+    "tokenizer-deep": Hostile(values(TOKENIZER, a=nested(DEEP)), (TOKENIZER, "deeper than 32")),
+    "tokenizer-pickle": Hostile(without_json, (f"no {TOKENIZER}",), base=False),
+    "cve-2026-9856": Hostile(
+        values("tokenizer_config.json", chat_template=[{"name": "../../canary", "template": "x"}]),
+        ("tokenizer_config.json", "chat_template", "'../../canary'"),
+    ),
+    "vocabulary-list": Hostile(content("vocab.json", b"[]"), ("vocab.json", "not a JSON object")),
+}
+
+
+class Bait:
+    """Unpickled, it leaves a canary."""
+
+    def __init__(self, canary: Path):
+        self.canary = str(canary)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.canary,)
+
+
+def plant_bait(folder: Path, canary: Path) -> None:
+    """What must lie there unread, in every folder, the harmless one too: pickles by their usual names, and code."""
+    pickled = pickle.dumps(Bait(canary))
+    for name in (
+        "pytorch_model.bin",
+        "training_args.bin",
+        "rng_state.pth",
+        "optimizer.pt",
+        "model.joblib",
+        ".metadata",
+    ):
+        (folder / name).write_bytes(pickled)
+    (folder / "code").mkdir()
+    for name in ("__init__.py", "modeling_evil.py", "kernels.py"):
+        (folder / "code" / name).write_text(f"import os\nos.mkdir({str(canary)!r})\n")

@@ -1,0 +1,77 @@
+"""The jobs that the fault tests run again and again, and what must hold whatever happened to them."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import obstore
+
+from faults.zygote import Ended, Zygote
+from sentiment_batch.remote import open_bucket
+
+SHARD_ROWS = 30
+TIMED = ("_metrics.json", "_SUCCESS")  # the files that have times in them
+OPTIONS = ("--shard-rows", SHARD_ROWS, "--chunk-rows", 10, "--max-reject-rate", 0.5, "--progress", "none")
+
+
+def write_dump(path: Path, rows: int, salt: str = "") -> Path:
+    """A TSV with repeats, blank texts and rows that are rejected."""
+    lines = ["id\ttext"]
+    for row in range(rows):
+        text = "" if row % 11 == 3 else f"review {salt}{row % 37} of {row}"
+        lines.append("no tab" if row % 17 == 5 else f"{row}\t{text}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def arguments(dump: Path, out: Path | str, *more: object) -> tuple[object, ...]:
+    return ("score", dump, "--model", "stub", "--output", out, *OPTIONS, *more)
+
+
+def data_files(out: Path) -> dict[str, str]:
+    """SHA-256 of every file that readers see, but for the metrics and the manifest, which have times in them."""
+    files = sorted(path for path in out.rglob("[!.]*") if path.is_file() and path.name not in TIMED)
+    return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def objects(url: str) -> dict[str, str]:
+    """The etag, which is a hash, of every object of an output in a bucket but for those with times in them."""
+    store, key = open_bucket(url)
+    found = [meta for page in obstore.list(store, prefix=key + "/") for meta in page]
+    names = {meta["path"].removeprefix(key + "/"): str(meta["e_tag"]) for meta in found}
+    return {name: etag for name, etag in names.items() if name not in TIMED}
+
+
+def is_announced(url: str) -> bool:
+    """Whether an output in a bucket is published."""
+    store, key = open_bucket(f"{url}/_SUCCESS")
+    try:
+        obstore.head(store, key)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def is_published(out: Path) -> bool:
+    return out.is_dir() and any(out.iterdir())
+
+
+def check_finished(zygote: Zygote, out: Path, expected: dict[str, str]) -> None:
+    """V1 to V5: the output verifies, is that of a run never interrupted, and nothing else is left beside it."""
+    verified = zygote.run("verify", out)
+    assert verified.code == 0, verified.err
+    assert data_files(out) == expected
+    assert [*os.listdir(out.parent), *(name for name in os.listdir(out) if name.startswith("."))] == [out.name]
+
+
+def finish(zygote: Zygote, *command: object, **how: Any) -> Ended:
+    """The ordinary start, which must end well whatever came before it."""
+    ended = zygote.run(*command, **how)
+    assert ended.code == 0, ended.err
+    return ended
+
+
+def steps(record: Path) -> list[tuple[str, str]]:
+    return [tuple(json.loads(line)) for line in record.read_text().splitlines()]

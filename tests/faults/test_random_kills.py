@@ -1,0 +1,73 @@
+"""Row 3 of the matrix: killed at any time whatever, again and again, and in the end the bytes of a run never killed."""
+
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from faults import zygote as forks
+from faults.jobs import OPTIONS, SHARD_ROWS, check_finished, data_files, finish, is_published, write_dump
+from faults.zygote import Zygote
+
+ROWS = 10 * SHARD_ROWS
+Tier = Callable[[int, int], int]
+
+
+class WithTorch(Zygote):
+    """Its runs have PyTorch at once, so that they are killed in the job and not in its imports."""
+
+    module = "faults.test_random_kills"
+
+
+@pytest.fixture
+def torch_zygote(tmp_path: Path) -> Iterator[Zygote]:
+    server = WithTorch(tmp_path)
+    yield server
+    server.close()
+
+
+def soak(zygote: Zygote, folder: Path, kills: int, *model: object, stub: bool) -> None:
+    """Runs with a life of random length, each going on with what the last one left; a finished output makes room."""
+    dump = write_dump(folder / "dump.tsv", ROWS)
+    (folder / "alone").mkdir()
+    alone = ("score", dump, "--model", *model, *OPTIONS, "--output", folder / "alone" / "out")
+    ended = zygote.run(*alone, stub=stub)
+    assert ended.code == 0, ended.err
+    expected = data_files(folder / "alone" / "out")
+    chance = random.Random(kills)
+    killed = finished = 0
+    out = folder / "runs" / "out"
+    out.parent.mkdir()
+    command = ("score", dump, "--model", *model, *OPTIONS, "--output", out)
+    while killed < kills:
+        run = zygote.run(*command, stub=stub, kill_after=ended.seconds * chance.random())
+        assert run.code in (0, -9), run.err
+        killed += run.code == -9
+        if is_published(out):  # perhaps by a run that was killed right behind it
+            finish(zygote, *command, stub=stub)
+            check_finished(zygote, out, expected)
+            shutil.rmtree(out)
+            finished += 1
+    finish(zygote, *command, stub=stub)
+    check_finished(zygote, out, expected)
+    print(f"{killed} kills, {finished + 1} outputs, each of {ROWS} rows, all the same bytes")
+
+
+def test_a_stub(zygote: Zygote, tmp_path: Path, tier: Tier) -> None:
+    soak(zygote, tmp_path, tier(50, 1_000), "stub", stub=True)
+
+
+def test_a_real_model(torch_zygote: Zygote, tmp_path: Path, tiny_model: Path, tier: Tier) -> None:
+    soak(torch_zygote, tmp_path, tier(5, 100), tiny_model, stub=False)
+
+
+if __name__ == "__main__":
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification  # noqa: F401
+
+    from sentiment_batch.model import torch_engine  # noqa: F401
+
+    torch.set_num_threads(1)
+    forks.serve()
