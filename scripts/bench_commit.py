@@ -22,10 +22,9 @@ import pyarrow.parquet as pq
 from sentiment_batch import Labeller
 from sentiment_batch.measure.counts import count_rows
 from sentiment_batch.read.plan import open_inputs, plan, shard_sha256
-from sentiment_batch.write.commit import claim
-from sentiment_batch.write.manifest import MARKER, METRICS, write_manifest
+from sentiment_batch.write.commit import claim, settle_json
+from sentiment_batch.write.manifest import MARKER, METRICS, manifest
 from sentiment_batch.write.part import PartWriter, part_name
-from sentiment_batch.write.store import create_json
 
 CHUNK_ROWS = 32_768
 WORDS = ["bagus", "sekali", "makanan", "enak", "pelayanan", "lambat", "kamar", "kotor", "harga", "murah", "tidak"]
@@ -72,9 +71,11 @@ def protocol(table: pa.Table, dump: Path, out: Path, shards: int) -> float:
             for batch in table.to_batches(CHUNK_ROWS):
                 part.write(batch, [])
             account = {"job_id": work.claim.job_id, "shard": shard, "file": 0, "range": [0, 0, 0, 0], "counts": counts}
-            parts.append(part.seal({**account, "rows_in": len(table), "input_sha256": shard_sha256(inputs, planned)}))
-    create_json(work.store, work.scratch, METRICS, {"counts": counts})
-    write_manifest(work.store, work.scratch, {"made_by": "bench", **work.claim.content()}, parts, [])
+            account |= {"rows_in": len(table), "input_sha256": shard_sha256(inputs, planned)}
+            parts.append(part.seal(account, work.check_held))
+    settle_json(work, METRICS, {"job_id": work.claim.job_id, "counts": counts})
+    head = {"made_by": "bench", **work.claim.content()}
+    settle_json(work, MARKER, manifest(work.store, head, parts, []))
     work.publish()
     return time.perf_counter() - started
 

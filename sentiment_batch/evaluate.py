@@ -23,12 +23,11 @@ from sentiment_batch.measure.metrics import (
 )
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.measure.summary import figure
-from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks
+from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, shard_sha256
 from sentiment_batch.read.split import describe, label_names, shown_label
 from sentiment_batch.write.claim import Identity
-from sentiment_batch.write.commit import Work, claim
+from sentiment_batch.write.commit import Work, claim, settle_json
 from sentiment_batch.write.part import PartWriter
-from sentiment_batch.write.store import create_json
 
 MARKER, PREDICTIONS = "metrics.json", "predictions.parquet"
 _CHUNK_ROWS = 32_768
@@ -47,7 +46,7 @@ def evaluate(options: EvaluateOptions) -> Metrics:
     gates = [parse_gate(condition, labeller.labels) for condition in options.gate]
     inputs = open_inputs(options.data, options.format, options.columns, (options.text_column, options.label_column))
     labeller.check_columns(inputs.schema)
-    claimed = claim(options.output, _identity(options, inputs, labeller), MARKER, options.overwrite)
+    claimed = claim(options.output, _identity(options, inputs, labeller), MARKER, options.overwrite, PREDICTIONS)
     if isinstance(claimed, dict):
         log.info("done already: %s", options.output)
         # The figures are those that are published; the gates are tonight's, and their verdict is returned alone.
@@ -70,7 +69,6 @@ def _evaluate(
     columns = tuple(inputs.schema.names)
     counts: Counts = {}
     rows = [0] * len(inputs.files)
-    work.store.delete(PREDICTIONS)  # of a run that was killed before it wrote the figures
     with (
         Progress(sum(planned.shard.rows for planned in shards), options.progress) as progress,
         PartWriter(work.store, work.scratch, PREDICTIONS, labeller.labelled_schema(inputs.schema)) as predictions,
@@ -87,7 +85,15 @@ def _evaluate(
                 f"{options.model} gives no finite score for {counts['nonfinite']} of {counts['rows_out']} rows; "
                 "the figures of the others would flatter it; give --dtype float32, or train it again"
             )
-        predictions.seal({"job_id": work.claim.job_id, "counts": counts})
+        read = [shard_sha256(inputs, planned) for planned in shards]
+        account = {"job_id": work.claim.job_id, "input_sha256": read, "counts": counts}
+        sealed = predictions.seal(account, work.check_held).seal
+    if sealed["input_sha256"] != read:
+        raise InputError(
+            f"{', '.join(options.data)}: edited since {PREDICTIONS} was made from it, though size and time are the "
+            f"same; nothing was published; remove {work.store.url} to begin again"
+        )
+    counts = sealed["counts"]  # of the run whose predictions are there: this one, or one that was killed behind them
     metrics = document(
         "evaluate",
         clock,
@@ -104,9 +110,9 @@ def _evaluate(
         ),
     )
     metrics = {**metrics, "headline": headline(metrics), **_gated(metrics["evaluation"], gates)}
-    create_json(work.store, work.scratch, MARKER, metrics)
+    published = settle_json(work, MARKER, metrics)
     work.publish()
-    return metrics
+    return {**published, **_gated(published["evaluation"], gates)}
 
 
 def _check_labels(options: EvaluateOptions, inputs: Inputs, shards: list[PlannedShard], labeller: Labeller) -> None:

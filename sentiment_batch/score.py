@@ -31,10 +31,10 @@ from sentiment_batch.read.chunk import Shard
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, shard_sha256
 from sentiment_batch.remote import is_url
 from sentiment_batch.write.claim import JOB_ID, PLAN, Identity, is_claim
-from sentiment_batch.write.commit import Work, claim, open_store
-from sentiment_batch.write.manifest import MARKER, METRICS, missing, write_manifest
+from sentiment_batch.write.commit import Work, claim, open_store, settle_json
+from sentiment_batch.write.manifest import MADE, MARKER, METRICS, manifest, missing
 from sentiment_batch.write.part import REJECTS, Part, PartWriter, Seal, hashed, part_name, read_part
-from sentiment_batch.write.store import Store, create_json, read_json
+from sentiment_batch.write.store import Store, read_json
 
 ROW_FORMAT = 1  # goes up when the same job would give other rows: part of every job's identity
 # What may differ between two runs of one job: none of it changes a row. The model counts by its digest, the inputs by
@@ -97,7 +97,7 @@ def score(options: ScoreOptions) -> Metrics:
     _check_inputs_outside(options.output, inputs)
     job = Job(options, labeller, inputs, kept_columns(options, inputs.schema))
     labeller.check_columns(pa.schema([inputs.schema.field(name) for name in job.needed]))
-    claimed = claim(options.output, job.identity(), MARKER, options.overwrite)
+    claimed = claim(options.output, job.identity(), MARKER, options.overwrite, MADE)
     if isinstance(claimed, dict):
         log.info("done already: %s", options.output)
         return {**_published_metrics(open_store(options.output), claimed), "already_done": True}
@@ -128,10 +128,10 @@ def _label(job: Job, work: Work, clock: Clock) -> Metrics:
     sections = _sections(job, [part.seal for part in sealed], performance)
     metrics = document("score", clock, bool(adopted), job_id=work.claim.job_id, **sections)
     metrics["headline"] = headline(metrics)
-    metrics = _kept_metrics(work, metrics)
+    metrics = settle_json(work, METRICS, metrics)
     head = {"made_by": MADE_BY, **work.claim.content()}
     inputs = [{"path": file.path if is_url(file.path) else os.path.abspath(file.path)} for file in job.inputs.files]
-    write_manifest(work.store, work.scratch, head, sealed, inputs)
+    settle_json(work, MARKER, manifest(work.store, head, sealed, inputs))
     work.publish()
     return metrics
 
@@ -152,18 +152,6 @@ def _published_metrics(store: Store, manifest: Metrics) -> Metrics:
     return dict(metrics)
 
 
-def _kept_metrics(work: Work, metrics: Metrics) -> Metrics:
-    """The metrics that the output has now: these, or those of a run that was killed between them and the manifest."""
-    if create_json(work.store, work.scratch, METRICS, metrics):
-        return metrics
-    there = read_json(work.store, METRICS)
-    if is_claim(there) and there[JOB_ID] == work.claim.job_id:
-        return dict(there)
-    work.store.delete(METRICS)  # of another job, whose output this one was removing when it was killed
-    create_json(work.store, work.scratch, METRICS, metrics)
-    return metrics
-
-
 def _settled(
     job: Job, work: Work, shards: list[PlannedShard], parts: list[Part | None], progress: Progress
 ) -> list[Part]:
@@ -172,24 +160,23 @@ def _settled(
     Parts of an earlier run are read through for this, and their input too: it may have been edited in place.
     """
     work.check_held()
-    gone = missing(work.store, [part for part in parts if part])
+    gone = missing(work.store, [part for part in parts if part], work.check_held)
     settled = []
     for planned, part in zip(shards, parts, strict=True):
         assert part, "every shard has its part by now"
         whole: Part | None = None if part.name in gone else part
         if whole and whole.sha256 is None:
-            _check_input(job, work, planned, whole)
+            _check_input(job, work, planned, whole, shard_sha256(job.inputs, planned))
             whole = hashed(work.store, whole)
         if whole is None:
             log.warning("%s was lost or damaged after it was sealed: it is made again", part.name)
-            work.store.delete(part.name)
             whole = _sealed(job, work, planned, progress)
         settled.append(whole)
     return settled
 
 
-def _check_input(job: Job, work: Work, planned: PlannedShard, part: Part) -> None:
-    if shard_sha256(job.inputs, planned) != part.seal["input_sha256"]:
+def _check_input(job: Job, work: Work, planned: PlannedShard, part: Part, sha256: str) -> None:
+    if sha256 != part.seal["input_sha256"]:
         raise InputError(
             f"{job.inputs.files[planned.file].path} was edited since {part.name} was made from it, though its size and "
             f"time are the same; nothing was published; remove {work.store.url} to begin again"
@@ -197,17 +184,32 @@ def _check_input(job: Job, work: Work, planned: PlannedShard, part: Part) -> Non
 
 
 def _sealed(job: Job, work: Work, planned: PlannedShard, progress: Progress) -> Part:
-    """Label a shard. If another job took the output meanwhile, what was made of it is taken back."""
+    """Label a shard. If another job took the output meanwhile, what came too late for it is taken back."""
     work.check_held()
     part = _label_shard_twice(job, work, planned, progress)
     try:
         work.check_held()
     except OutputConflict:
-        there = read_part(work.store, part.name)
-        if part.sha256 and there and there.seal["job_id"] == work.claim.job_id:  # else another run made it
-            work.store.delete(part.name)
+        _take_back(work.store, planned.index, part)
         raise
     return part
+
+
+def _take_back(store: Store, shard: int, part: Part) -> None:
+    """Delete a part that another job has no use for; one of a name that it makes itself, it replaces, now or later.
+
+    A job that has no plan yet looks for such parts when it has one.
+    """
+    planned, published = read_json(store, PLAN), read_json(store, MARKER)
+    if is_claim(planned):
+        shards = len(planned["shards"])
+    elif is_claim(published):
+        shards = len(published["parts"])
+    else:
+        return
+    there = read_part(store, part.name)
+    if shard >= shards and there and there.seal["job_id"] == part.seal["job_id"]:
+        store.delete(part.name)
 
 
 def _label_shard_twice(job: Job, work: Work, planned: PlannedShard, progress: Progress) -> Part:
@@ -236,18 +238,19 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Progress
             raise AssertionError(
                 f"shard {planned.index}: {planned.shard.rows} rows in, {part.rows} out: rows were lost"
             )
-        return part.seal(
-            {
-                "job_id": work.claim.job_id,
-                "shard": planned.index,
-                "file": planned.file,
-                "range": astuple(planned.shard),
-                "input_sha256": shard_sha256(job.inputs, planned),
-                "compute": compute_of(job.labeller),
-                "rows_in": counts["rows_in"],
-                "counts": counts,
-            }
-        )
+        account = {
+            "job_id": work.claim.job_id,
+            "shard": planned.index,
+            "file": planned.file,
+            "range": astuple(planned.shard),
+            "input_sha256": shard_sha256(job.inputs, planned),
+            "compute": compute_of(job.labeller),
+            "rows_in": counts["rows_in"],
+            "counts": counts,
+        }
+        sealed = part.seal(account, work.check_held)
+    _check_input(job, work, planned, sealed, account["input_sha256"])  # of another run, if that one was first
+    return sealed
 
 
 def _check_output(options: ScoreOptions) -> None:
@@ -281,17 +284,16 @@ def _no_rows(job: Job) -> pa.RecordBatch:
 def _plan(job: Job, work: Work) -> list[PlannedShard]:
     """The job's shards, as an earlier run planned them if there was one: a text file is read through to plan it."""
     there = read_json(work.store, PLAN)
-    if is_claim(there) and there[JOB_ID] == work.claim.job_id:
+    if work.claim.is_of(there):
         return [PlannedShard(index, file, Shard(*shard)) for index, (file, shard) in enumerate(there["shards"])]
-    work.store.delete(PLAN)  # of another job, whose work this one was removing when it was killed
     shards = plan(job.inputs, job.options.shard_rows, job.options.shard_bytes, job.options.limit_rows)
     listed = [(planned.file, astuple(planned.shard)) for planned in shards]
-    create_json(work.store, work.scratch, PLAN, {JOB_ID: work.claim.job_id, "shards": listed})
+    settle_json(work, PLAN, {JOB_ID: work.claim.job_id, "shards": listed})
     return shards
 
 
 def _adopted(job: Job, work: Work, shards: list[PlannedShard]) -> list[Part | None]:
-    """The part of each shard if an earlier run of this job made it; anything else of its name goes."""
+    """The part of each shard if an earlier run of this job made it; anything else of its name will be replaced."""
     sizes = work.store.sizes()
     names = [part_name(planned.index) for planned in shards]
     with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:  # each is a request or two where the output is in a bucket
@@ -301,7 +303,6 @@ def _adopted(job: Job, work: Work, shards: list[PlannedShard]) -> list[Part | No
             found[planned.index] = None
             if name in sizes:
                 log.warning("%s is not a whole part of this job: it is made again", name)
-                work.store.delete(name)
         else:
             _check_compute(job, work, part)
     return found

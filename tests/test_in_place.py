@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from sentiment_batch.errors import OutputConflict, UsageError
 from sentiment_batch.write import in_place
 from sentiment_batch.write.bucket import Bucket
 from sentiment_batch.write.claim import CLAIM, Claim, job_id
-from sentiment_batch.write.commit import is_mount_point
+from sentiment_batch.write.commit import is_mount_point, settle_json
 from sentiment_batch.write.in_place import InPlace, work_in_place
+from sentiment_batch.write.manifest import MADE
 from sentiment_batch.write.store import Store, create_json, read_json
 
 MARKER = "_SUCCESS"
@@ -23,7 +25,7 @@ OTHER: dict[str, Any] = {"command": "score", "options": {"prefix": "sb_"}}
 
 
 def wanted(store: Store, identity: dict[str, Any] = JOB, overwrite: bool = False) -> Claim:
-    return Claim(store.url, job_id(identity), identity, MARKER, overwrite)
+    return Claim(store.url, job_id(identity), identity, MARKER, overwrite, MADE)
 
 
 def begin(store: Store, identity: dict[str, Any] = JOB, overwrite: bool = False) -> InPlace:
@@ -39,9 +41,7 @@ def add(work: InPlace, name: str) -> None:
 
 def complete(work: InPlace) -> dict[str, Any]:
     add(work, "part-00000.parquet")
-    marker = work.claim.content()
-    create_json(work.store, work.scratch, MARKER, marker)
-    return marker
+    return settle_json(work, MARKER, work.claim.content())
 
 
 def publish(store: Store, identity: dict[str, Any] = JOB, overwrite: bool = False) -> dict[str, Any]:
@@ -51,6 +51,9 @@ def publish(store: Store, identity: dict[str, Any] = JOB, overwrite: bool = Fals
     return marker
 
 
+PUBLISHED = [CLAIM, MARKER, "part-00000.parquet"]  # the claim stays: it says whose the output is
+
+
 def names(store: Store) -> list[str]:
     return sorted(store.sizes())
 
@@ -58,9 +61,11 @@ def names(store: Store) -> list[str]:
 def test_the_marker_publishes_and_nothing_of_the_work_is_left(store: Store) -> None:
     work = begin(store)
     assert (work.resumed, names(store)) == (False, [".claim.json"])
+    (work.scratch / "x").write_text("{}")
+    store.create(".plan.json", work.scratch / "x")
     complete(work)
     work.publish()
-    assert names(store) == [MARKER, "part-00000.parquet"]
+    assert names(store) == PUBLISHED
     assert not work.scratch.exists()
 
 
@@ -104,18 +109,47 @@ def test_another_job_is_refused_with_what_differs(store: Store, finished: bool) 
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_overwrite_takes_all_of_the_other_job_away(store: Store, finished: bool) -> None:
+def test_overwrite_takes_the_place_of_the_other_job(store: Store, finished: bool) -> None:
+    """What it will not make goes at once. What it may make stays until it has made it: no DELETE can then be late."""
     work = begin(store, OTHER)
-    add(work, "part-00007.parquet")
-    add(work, "_rejects/_part-00007-00000000.jsonl")
+    left = ["_rejects/_part-00007-00000000.jsonl", "part-00000.parquet", "part-00007.parquet"]
+    left = ["_rejects/_part-00007-00000000.jsonl", "part-00000.parquet", "part-00007.parquet"]
+    for name in (*left, "predictions.parquet"):
+        add(work, name)
     if finished:
-        complete(work)
+        settle_json(work, MARKER, work.claim.content())
         work.publish()
     ours = begin(store, overwrite=True)
-    assert (ours.resumed, names(store)) == (False, [".claim.json"])
+    assert not ours.resumed
+    assert names(store) == [CLAIM, *left]
+    assert read_json(store, CLAIM)["job_id"] == ours.claim.job_id
+    settle_json(ours, MARKER, ours.claim.content())
+    ours.publish()
+    assert read_json(store, MARKER)["job_id"] == ours.claim.job_id
+
+
+def test_a_killed_overwrite_is_gone_on_with(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also without the option: the claim says that it replaces."""
+    work = begin(store, OTHER)
+    add(work, "predictions.parquet")
+    complete(work)
+    work.publish()
+    monkeypatch.setattr(in_place, "_check_conditions", killed)
+    with pytest.raises(SystemExit):
+        begin(store, overwrite=True)
+    assert names(store) == sorted([*PUBLISHED, "predictions.parquet"]), "killed behind its claim"
+    monkeypatch.undo()
+    with pytest.raises(OutputConflict, match="unfinished work of another job"):
+        begin(store, OTHER)
+    ours = begin(store)
+    assert (ours.resumed, names(store)) == (True, [CLAIM, "part-00000.parquet"])
     complete(ours)
     ours.publish()
-    assert names(store) == [MARKER, "part-00000.parquet"]
+    assert names(store) == PUBLISHED
+
+
+def killed(*_: Any) -> None:
+    raise SystemExit
 
 
 def test_the_files_of_strangers_are_left_alone(store: Store, tmp_path: Path) -> None:
@@ -143,24 +177,47 @@ def test_no_marker_of_a_job_outlives_the_claim_of_another(store: Store) -> None:
     ours.publish()
     assert read_json(store, MARKER)["job_id"] == ours.claim.job_id
     with pytest.raises(OutputConflict, match="taken over"):
-        slow.check_held()  # of a finished output, too, which has no claim any more
+        slow.check_held()  # of a finished output, too
+    with pytest.raises(OutputConflict, match="taken over"):
+        slow.publish()
+    assert read_json(store, MARKER)["job_id"] == ours.claim.job_id, "only one's own marker is taken back"
+
+
+def test_a_marker_that_comes_late_is_void_and_replaced(store: Store) -> None:
+    """Its writer was killed behind it."""
+    slow = begin(store, OTHER)
+    ours = begin(store, overwrite=True)
+    create_json(store, slow.scratch, MARKER, slow.claim.content())
+    for overwrite in (False, True):  # the job of the marker is not done
+        if overwrite:
+            work = begin(store, OTHER, overwrite)
+            assert read_json(store, MARKER) is None
+            assert work.claim.is_of(read_json(store, CLAIM))
+        else:
+            with pytest.raises(OutputConflict, match="unfinished work of another job"):
+                begin(store, OTHER)
+    ours = begin(store, overwrite=True)
+    create_json(store, slow.scratch, MARKER, slow.claim.content())
+    complete(ours)
+    ours.publish()
+    assert read_json(store, MARKER)["job_id"] == ours.claim.job_id
 
 
 def test_a_marker_that_comes_before_the_second_claim_is_removed_by_it(store: Store) -> None:
     slow = begin(store, OTHER)
     complete(slow)  # and no publish: it was killed, or is slow
     ours = begin(store, overwrite=True)
-    assert names(store) == [".claim.json"]
+    assert read_json(store, MARKER) is None
     with pytest.raises(OutputConflict, match="taken over"):
         slow.publish()
     ours.check_held()
 
 
-def test_a_claim_that_was_tidied_by_the_same_job_is_made_again(store: Store) -> None:
+def test_a_claim_that_was_taken_away_by_a_run_of_the_same_job_is_made_again(store: Store) -> None:
     work = begin(store)
-    store.delete(".claim.json")
+    store.delete(CLAIM)
     work.check_held()
-    assert names(store) == [".claim.json"]
+    assert names(store) == [CLAIM]
 
 
 def test_two_runs_of_one_job_share_what_they_make(bucket: str) -> None:
@@ -172,34 +229,97 @@ def test_two_runs_of_one_job_share_what_they_make(bucket: str) -> None:
     second.publish()
     first.check_held()
     first.publish()
-    assert MARKER in names(store)
+    assert names(store) == PUBLISHED
 
 
-def test_a_store_that_overwrites_is_refused(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_that_overwrite_the_second_takes_nothing_of_the_first_away(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs of one job: the first publishes while the second is held up before its next request, whichever that is."""
+    at = 1
+    while held_up(f"{bucket}/{at}", at, monkeypatch):
+        at += 1
+    assert at > 12
+
+
+def held_up(url: str, at: int, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """False if the second has no request of that number before it is at work."""
+    store = Bucket(url)
+    publish(store, OTHER)
+    requests = 0
+
+    def late(self: Bucket, *rest: Any, call: Any) -> Any:
+        nonlocal requests
+        requests += 1
+        if requests == at:
+            with monkeypatch.context() as as_ever:
+                for name, method in METHODS.items():
+                    as_ever.setattr(Bucket, name, method)
+                ours = begin(store, overwrite=True)
+                replace_part(ours)
+                settle_json(ours, MARKER, ours.claim.content())
+                ours.publish()
+        return call(self, *rest)
+
+    with monkeypatch.context() as patch:
+        for name, method in METHODS.items():
+            patch.setattr(Bucket, name, partialmethod(late, call=method))
+        found = work_in_place(wanted(store, overwrite=True), store)
+    if requests < at:
+        return False
+    assert store.read("part-00000.parquet") == job_id(JOB).encode()
+    if isinstance(found, InPlace):
+        found.check_held()
+        settle_json(found, MARKER, found.claim.content())
+        found.publish()
+    assert names(store) == PUBLISHED
+    assert read_json(store, MARKER)["job_id"] == job_id(JOB)
+    return True
+
+
+def replace_part(work: InPlace) -> None:
+    version = work.store.version("part-00000.parquet")
+    assert version is not None
+    (work.scratch / "x").write_text(work.claim.job_id)
+    assert work.store.swap("part-00000.parquet", work.scratch / "x", version)
+
+
+METHODS = {name: getattr(Bucket, name) for name in ("create", "swap", "version", "sizes", "read", "delete")}
+
+
+@pytest.mark.parametrize("condition", ["If-None-Match", "If-Match"])
+def test_a_store_that_overwrites_is_refused(bucket: str, monkeypatch: pytest.MonkeyPatch, condition: str) -> None:
     import obstore
 
     put = obstore.put
-    monkeypatch.setattr(obstore, "put", lambda *rest, mode, **options: put(*rest, **options))
-    with pytest.raises(UsageError, match="If-None-Match"):
-        begin(Bucket(bucket))
+
+    def careless(*rest: Any, mode: Any, **options: Any) -> Any:
+        ignored = isinstance(mode, str) == (condition == "If-None-Match")
+        return put(*rest, **options) if ignored else put(*rest, mode=mode, **options)
+
+    monkeypatch.setattr(obstore, "put", careless)
+    for _ in range(2):  # the second finds the claim of the first
+        with pytest.raises(UsageError, match=condition):
+            begin(Bucket(bucket))
 
 
 def test_a_claim_that_another_run_takes_away_meanwhile_is_no_sign_of_such_a_store(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A run that had begun nothing."""
     first = begin(Bucket(bucket))
+    check = in_place._check_conditions
 
-    def late(*arguments: Any) -> bool:
-        monkeypatch.undo()
-        complete(first)
-        first.publish()
-        return create_json(*arguments)
+    def late(*arguments: Any) -> None:
+        first.release()
+        check(*arguments)
 
-    monkeypatch.setattr(in_place, "create_json", late)
+    monkeypatch.setattr(in_place, "_check_conditions", late)
     second = begin(Bucket(bucket))
     second.check_held()
+    complete(second)
     second.publish()
-    assert names(Bucket(bucket)) == [MARKER, "part-00000.parquet"]
+    assert names(Bucket(bucket)) == PUBLISHED
 
 
 @pytest.mark.parametrize("place", ["the claim", "the scratch folder"])
@@ -234,7 +354,7 @@ def test_a_run_that_ends_while_another_one_begins_is_seen(
             begin(store)
     else:
         assert work_in_place(wanted(store), store) == marker
-    assert names(store) == [MARKER, "part-00000.parquet"]
+    assert names(store) == PUBLISHED
 
 
 def test_only_a_folder_has_a_folder(store: Store) -> None:
@@ -267,7 +387,8 @@ def test_a_mount_point_is_worked_on_in_place(tmp_path: Path, mount: str) -> None
     assert "done already: out" in ended.stdout
     assert "40 in = 40 out" in ended.stdout
     parts = [f"part-0000{number}.parquet" for number in range(4)]
-    assert set(ended.stdout.split()[-9:]) == {"_metrics.json", MARKER, *parts, "dump.tsv", "out", "volume"}
+    listed = {CLAIM, "_metrics.json", MARKER, *parts, "dump.tsv", "out", "volume"}
+    assert set(ended.stdout.split()[-len(listed) :]) == listed
 
 
 def test_an_ordinary_folder_is_no_mount_point(tmp_path: Path) -> None:

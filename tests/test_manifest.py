@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from sentiment_batch.errors import OutputConflict
-from sentiment_batch.write.manifest import MARKER, METRICS, missing, write_manifest
+from sentiment_batch.write.manifest import MARKER, METRICS, manifest, missing
 from sentiment_batch.write.part import Part, PartWriter, part_name
 from sentiment_batch.write.store import Store, create_json, read_json
 
@@ -17,6 +17,14 @@ HEAD = {"made_by": "sentiment-batch 9.9", "job_id": "abc", "identity": {"command
 INPUTS = [{"path": "/data/a.tsv"}, {"path": "/data/b.tsv"}]
 SCHEMA = pa.schema([("id", pa.int64())])
 REJECT = {"file": "a.tsv", "row": 9, "reason": "fields"}
+
+
+def alone() -> None:
+    """No other job comes for the output."""
+
+
+def write_manifest(store: Store, scratch: Path, parts: list[Part], inputs: list[dict[str, str]]) -> None:
+    create_json(store, scratch, MARKER, manifest(store, HEAD, parts, inputs))
 
 
 def make_parts(store: Store, scratch: Path) -> list[Part]:
@@ -34,7 +42,7 @@ def make_parts(store: Store, scratch: Path) -> list[Part]:
                 "rows_in": len(ids) + len(rejects),
                 "counts": {},
             }
-            parts.append(part.seal(account))
+            parts.append(part.seal(account, alone))
     return parts
 
 
@@ -52,38 +60,38 @@ def scratch(tmp_path: Path) -> Path:
 def test_the_manifest_lists_files_and_rows_that_are_true(store: Store, scratch: Path) -> None:
     parts = make_parts(store, scratch)
     create_json(store, scratch, METRICS, {"rows": 7})
-    write_manifest(store, scratch, HEAD, parts, INPUTS)
-    manifest = read_json(store, MARKER)
-    assert manifest.items() >= {"schema_version": 1, **HEAD, "inputs": INPUTS}.items()
-    assert manifest["rows"] == {"rows_in": 7, "rows_out": 4, "rejected": 3}
-    assert manifest["metrics"] == actual(store, METRICS)
-    assert len(manifest["parts"]) == 3
-    for number, (listed, part) in enumerate(zip(manifest["parts"], parts, strict=True)):
+    write_manifest(store, scratch, parts, INPUTS)
+    written = read_json(store, MARKER)
+    assert written.items() >= {"schema_version": 1, **HEAD, "inputs": INPUTS}.items()
+    assert written["rows"] == {"rows_in": 7, "rows_out": 4, "rejected": 3}
+    assert written["metrics"] == actual(store, METRICS)
+    assert len(written["parts"]) == 3
+    for number, (listed, part) in enumerate(zip(written["parts"], parts, strict=True)):
         assert listed.items() >= actual(store, f"part-0000{number}.parquet").items()
         for name in ("file", "range", "input_sha256", "rows_in", "rows_out", "rejected", "rejects"):
             assert listed[name] == part.seal[name]
-    assert [listed["rejects"] is None for listed in manifest["parts"]] == [True, False, False]
+    assert [listed["rejects"] is None for listed in written["parts"]] == [True, False, False]
 
 
 def test_every_visible_file_is_in_the_manifest(store: Store, scratch: Path) -> None:
     parts = make_parts(store, scratch)
     create_json(store, scratch, METRICS, {})
-    write_manifest(store, scratch, HEAD, parts, INPUTS)
-    manifest = read_json(store, MARKER)
-    listed = {MARKER, manifest["metrics"]["name"], *(part["name"] for part in manifest["parts"])}
-    listed |= {part["rejects"]["name"] for part in manifest["parts"] if part["rejects"]}
+    write_manifest(store, scratch, parts, INPUTS)
+    written = read_json(store, MARKER)
+    listed = {MARKER, written["metrics"]["name"], *(part["name"] for part in written["parts"])}
+    listed |= {part["rejects"]["name"] for part in written["parts"] if part["rejects"]}
     assert listed == set(store.sizes())
 
 
 def test_parts_that_are_not_there_whole_are_named(store: Store, scratch: Path) -> None:
     parts = make_parts(store, scratch)
-    assert missing(store, parts) == set()
+    assert missing(store, parts, alone) == set()
     store.delete(part_name(0))
     store.delete(parts[1].seal["rejects"]["name"])
-    assert missing(store, parts) == {part_name(0), part_name(1)}
+    assert missing(store, parts, alone) == {part_name(0), part_name(1)}
     (scratch / "short").write_text("PAR1")
     store.create(part_name(0), scratch / "short")
-    assert missing(store, parts) == {part_name(0), part_name(1)}
+    assert missing(store, parts, alone) == {part_name(0), part_name(1)}
 
 
 def test_what_an_earlier_attempt_left_is_removed(store: Store, scratch: Path) -> None:
@@ -92,7 +100,7 @@ def test_what_an_earlier_attempt_left_is_removed(store: Store, scratch: Path) ->
     for name in ("part-00003.parquet", "_rejects/_part-00001-01234567.jsonl"):
         (scratch / "x").write_text("left")
         store.create(name, scratch / "x")
-    assert missing(store, parts) == set()
+    assert missing(store, parts, alone) == set()
     assert store.sizes() == before
 
 
@@ -102,21 +110,25 @@ def test_a_strangers_file_is_refused_and_left(store: Store, scratch: Path, name:
     (scratch / "x").write_text("mine")
     store.create(name, scratch / "x")
     with pytest.raises(OutputConflict, match=name):
-        missing(store, parts)
+        missing(store, parts, alone)
     assert store.read(name) == b"mine"
 
 
-def test_another_jobs_manifest_is_not_taken_for_ours(store: Store, scratch: Path) -> None:
-    create_json(store, scratch, METRICS, {})
-    write_manifest(store, scratch, HEAD, [], INPUTS)
-    write_manifest(store, scratch, HEAD, [], INPUTS)
-    with pytest.raises(OutputConflict, match="another job"):
-        write_manifest(store, scratch, {**HEAD, "job_id": "xyz"}, [], INPUTS)
+def test_nothing_is_removed_once_the_output_is_another_jobs(store: Store, scratch: Path) -> None:
+    def taken() -> None:
+        raise OutputConflict("taken over")
+
+    parts = make_parts(store, scratch)
+    (scratch / "x").write_text("theirs")
+    store.create("part-00003.parquet", scratch / "x")
+    with pytest.raises(OutputConflict, match="taken over"):
+        missing(store, parts, taken)
+    assert store.read("part-00003.parquet") == b"theirs"
 
 
 def test_a_job_without_shards_has_a_manifest(store: Store, scratch: Path) -> None:
     create_json(store, scratch, METRICS, {})
-    write_manifest(store, scratch, HEAD, [], [])
-    manifest = json.loads(store.read(MARKER) or b"")
-    assert manifest["parts"] == []
-    assert manifest["rows"] == {"rows_in": 0, "rows_out": 0, "rejected": 0}
+    write_manifest(store, scratch, [], [])
+    written = json.loads(store.read(MARKER) or b"")
+    assert written["parts"] == []
+    assert written["rows"] == {"rows_in": 0, "rows_out": 0, "rejected": 0}

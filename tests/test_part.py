@@ -21,6 +21,10 @@ ACCOUNT = {"job_id": "abc", "shard": 3, "range": [0, 10, 5], "rows_in": 7, "coun
 REJECTS = [{"file": "a.tsv", "row": 9, "reason": "fields"}, {"file": "a.tsv", "row": 2, "text": "é👍\n"}]
 
 
+def alone() -> None:
+    """No other job comes for the output."""
+
+
 def rows(*ids: int) -> pa.RecordBatch:
     return pa.record_batch([pa.array(ids, pa.int64()), pa.array([f"teks {number}" for number in ids])], schema=SCHEMA)
 
@@ -52,7 +56,7 @@ def make(store: Store, scratch: Path, rejects: list[dict[str, Any]], *chunks: pa
         for chunk in chunks:
             part.write(chunk, [])
         part.write(rows(), rejects)
-        return part.seal(ACCOUNT)
+        return part.seal(ACCOUNT, alone)
 
 
 def read_seal(path: Path) -> dict[str, Any] | None:
@@ -95,7 +99,7 @@ def test_a_large_chunk_is_one_row_group(folder: Path, scratch: Path) -> None:
     schema = pa.schema([("yes", pa.bool_())])
     with PartWriter(Folder(folder), scratch, NAME, schema) as part:
         part.write(pa.record_batch([pa.repeat(True, count)], schema=schema), [])
-        part.seal(ACCOUNT)
+        part.seal(ACCOUNT, alone)
     assert pq.read_metadata(folder / NAME).num_row_groups == 1
 
 
@@ -110,7 +114,7 @@ def test_nothing_is_visible_before_the_seal(folder: Path, scratch: Path) -> None
     with PartWriter(Folder(folder), scratch, NAME, SCHEMA) as part:
         part.write(rows(1, 2), REJECTS)
         assert everything(folder) == []
-        part.seal(ACCOUNT)
+        part.seal(ACCOUNT, alone)
         assert len(everything(folder)) == 2
 
 
@@ -181,7 +185,7 @@ def test_rejects_of_all_chunks_are_kept_in_order(folder: Path, scratch: Path) ->
     with PartWriter(Folder(folder), scratch, NAME, SCHEMA) as part:
         part.write(rows(1), REJECTS[:1])
         part.write(rows(), REJECTS[1:])
-        seal = part.seal(ACCOUNT).seal
+        seal = part.seal(ACCOUNT, alone).seal
     text = (folder / seal["rejects"]["name"]).read_text(encoding="utf-8")
     assert [json.loads(line) for line in text.removesuffix("\n").split("\n")] == REJECTS
 
@@ -245,18 +249,54 @@ def test_a_footer_of_any_length_is_read(store: Store, scratch: Path) -> None:
     schema = pa.schema([(f"a column with a long name {number}", pa.int64()) for number in range(900)])
     with PartWriter(store, scratch, NAME, schema) as part:
         part.write(pa.RecordBatch.from_arrays([pa.array([1])] * 900, schema=schema), [])
-        made = part.seal(ACCOUNT)
+        made = part.seal(ACCOUNT, alone)
     assert made.bytes - made.seal["data_bytes"] > 2 * module._TAIL_BYTES
     found = read_part(store, NAME)
     assert found
     assert found.seal == made.seal
 
 
-def test_a_part_of_another_job_is_not_taken_for_ours(store: Store, scratch: Path) -> None:
-    make(store, scratch, [], rows(1))
-    with PartWriter(store, scratch, NAME, SCHEMA) as part, pytest.raises(OutputConflict, match="not of this job"):
-        part.seal({**ACCOUNT, "job_id": "another"})
+@pytest.mark.parametrize("there", ["of another job", "damaged", "cut short", "no part at all"])
+def test_a_part_that_is_not_this_jobs_or_not_whole_is_replaced(store: Store, scratch: Path, there: str) -> None:
+    expected = make(store, scratch, REJECTS, rows(7, 3))
+    data = store.read(NAME) or b""
+    if there == "of another job":
+        store.delete(NAME)
+        with PartWriter(store, scratch, NAME, SCHEMA) as part:
+            part.seal({**ACCOUNT, "job_id": "another"}, alone)
+    else:
+        changed = {"damaged": data[:9] + b"?" + data[10:], "cut short": data[:-9], "no part at all": b"PAR1"}[there]
+        put_over(store, scratch, NAME, changed)
+    assert make(store, scratch, REJECTS, rows(7, 3)) == expected
+    assert store.read(NAME) == data
     assert everything(scratch) == []
+
+
+def test_rejects_that_are_damaged_are_replaced(store: Store, scratch: Path) -> None:
+    seal = make_part(store, scratch, REJECTS, rows(7))
+    name = seal["rejects"]["name"]
+    data = store.read(name)
+    put_over(store, scratch, name, b"{}")
+    make(store, scratch, REJECTS, rows(7))
+    assert store.read(name) == data
+
+
+def test_a_part_of_another_job_stays_if_the_output_is_its_by_now(store: Store, scratch: Path) -> None:
+    def taken() -> None:
+        raise OutputConflict("taken over")
+
+    make(store, scratch, [], rows(1))
+    before = store.read(NAME)
+    with PartWriter(store, scratch, NAME, SCHEMA) as part, pytest.raises(OutputConflict, match="taken over"):
+        part.seal({**ACCOUNT, "job_id": "another"}, taken)
+    assert store.read(NAME) == before
+    assert everything(scratch) == []
+
+
+def put_over(store: Store, scratch: Path, name: str, data: bytes) -> None:
+    store.delete(name)
+    (scratch / "x").write_bytes(data)
+    store.create(name, scratch / "x")
 
 
 def test_an_input_that_is_itself_a_part_does_not_lend_its_seal(folder: Path, scratch: Path) -> None:
@@ -265,7 +305,7 @@ def test_an_input_that_is_itself_a_part_does_not_lend_its_seal(folder: Path, scr
     store = Folder(folder)
     with PartWriter(store, scratch, "part-00004.parquet", schema) as part:
         part.write(pa.RecordBatch.from_pylist([{"id": 1, "text": "x"}] * 2, schema=schema), [])
-        made = part.seal({**ACCOUNT, "shard": 4})
+        made = part.seal({**ACCOUNT, "shard": 4}, alone)
     found = read_part(store, "part-00004.parquet")
     assert found
     assert found.seal == made.seal

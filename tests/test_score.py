@@ -520,6 +520,8 @@ def test_from_a_bucket_into_a_bucket(tiny_model: Path, tmp_path: Path, bucket: s
     assert program(*score_it, "--output", tmp_path / "out").code == 0
     prefix = open_bucket(f"{bucket}/out")[1]
     found = {meta["path"].removeprefix(f"{prefix}/") for page in obstore.list(store, prefix=prefix) for meta in page}
+    assert ".claim.json" in found
+    found -= {".claim.json"}  # it says whose the output is; a folder does without
     assert found == {
         str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()
     }

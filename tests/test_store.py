@@ -41,14 +41,35 @@ def test_create_leaves_what_is_there_as_it_is(store: Store, scratch: Path) -> No
     store.create("part", scratch_file(scratch, "old"))
     assert store.create("part", scratch_file(scratch, "new")) is False
     assert store.read("part") == b"old"
-    assert names(scratch) == []
+    assert names(scratch) == ["scratch"], "the caller may do something else with it"
 
 
-def test_replace_takes_the_place_of_what_was_there(store: Store, scratch: Path) -> None:
-    store.replace("claim", scratch_file(scratch, "old"))
-    store.replace("claim", scratch_file(scratch, "new"))
+def test_swap_takes_the_place_of_the_version_that_was_looked_at(store: Store, scratch: Path) -> None:
+    store.create("claim", scratch_file(scratch, "old"))
+    version = store.version("claim")
+    assert version is not None
+    assert store.swap("claim", scratch_file(scratch, "new"), version) is True
     assert store.read("claim") == b"new"
     assert names(scratch) == []
+    assert store.swap("claim", scratch_file(scratch, "late"), version) is False
+    assert store.read("claim") == b"new"
+    store.delete("claim")
+    assert store.version("claim") is None
+    assert store.swap("claim", scratch_file(scratch, "late"), version) is False
+    assert store.read("claim") is None
+
+
+def test_swap_has_one_winner(bucket: str, scratch: Path) -> None:
+    """In a bucket; in a folder the lock sees to it."""
+    store = Bucket(bucket)
+    store.create("part", scratch_file(scratch, "old"))
+    version = store.version("part")
+    assert version is not None
+    files = [scratch_file(scratch, str(number), f"scratch{number}") for number in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        swapped = list(pool.map(lambda file: store.swap("part", file, version), files))
+    assert sum(swapped) == 1
+    assert store.read("part") == str(swapped.index(True)).encode()
 
 
 def test_create_knows_its_own_link(tmp_path: Path, scratch: Path) -> None:
@@ -64,7 +85,7 @@ def test_create_has_one_winner(store: Store, scratch: Path) -> None:
         created = list(pool.map(lambda file: store.create("part", file), files))
     assert sum(created) == 1
     assert store.read("part") == str(created.index(True)).encode()
-    assert names(scratch) == []
+    assert len(names(scratch)) == 15
 
 
 def test_a_request_that_got_no_answer_is_made_once_more(
@@ -87,7 +108,6 @@ def test_a_request_that_got_no_answer_is_made_once_more(
     monkeypatch.setattr(obstore, "put", lambda *_, **__: (_ for _ in ()).throw(GenericError("never")))
     with pytest.raises(EnvironmentFailure):
         store.create("other", scratch_file(scratch, "new"))
-    assert names(scratch) == []
 
 
 def test_the_bytes_are_durable_before_the_name_and_the_name_before_the_return(

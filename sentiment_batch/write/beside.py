@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sentiment_batch.errors import OutputConflict
-from sentiment_batch.write.claim import CHECKPOINT, CLAIM, CONTROL, JOB_ID, LOCK, SCRATCH, STATE, Claim, is_claim
+from sentiment_batch.write.claim import CHECKPOINT, CLAIM, CONTROL, LOCK, SCRATCH, STATE, Claim, is_claim
 from sentiment_batch.write.lock import Lock, lock
 from sentiment_batch.write.store import Folder, create_json, read_json, sync_folder
 
@@ -36,7 +36,7 @@ class Beside:
         found = read_json(self.store, CLAIM)
         if not is_claim(found):
             found = read_json(self.store, self.claim.marker)
-        if not self.lock.is_held() or not is_claim(found) or found[JOB_ID] != self.claim.job_id:
+        if not self.lock.is_held() or not self.claim.is_of(found):
             raise OutputConflict(
                 f"{self.folder} was moved or removed, or another job took it, while this run worked in it; run again"
             )
@@ -91,7 +91,7 @@ def work_beside(claim: Claim, output: Path) -> Beside | dict[str, Any]:
         if _begun(folder):
             for each in found:
                 claim.unfinished(each, str(folder))
-        mine = bool(found) and all(each[JOB_ID] == claim.job_id for each in found)
+        mine = bool(found) and all(map(claim.is_of, found))
         if not mine:
             _empty(folder, claim.marker)
         _remove(folder / SCRATCH)
@@ -125,8 +125,7 @@ def finished(claim: Claim, output: Path) -> dict[str, Any] | None:
 
 def finished_here(claim: Claim, output: Path) -> bool:
     """Whether this very job made the output."""
-    found = read_json(Folder(output), claim.marker)
-    return is_claim(found) and found[JOB_ID] == claim.job_id
+    return claim.is_of(read_json(Folder(output), claim.marker))
 
 
 def exchange(one: Path, other: Path) -> bool:
@@ -139,14 +138,18 @@ def exchange(one: Path, other: Path) -> bool:
 def _tidy(output: Path, marker: str) -> None:
     """Remove the lock of a run that was killed when it had published, and what the output was before.
 
+    Nothing is asked of a file system that has none of it: it may be read-only.
+
     A replaced output is a finished one without a lock; work that is not renamed yet has one.
     """
-    _remove(output / LOCK)
+    if os.path.lexists(output / LOCK):
+        _remove(output / LOCK)
     folder = _sibling(output, "wip")
     if folder.is_dir() and not (folder / LOCK).exists():
         _unmark(folder, marker)
         shutil.rmtree(folder, ignore_errors=True)
-    shutil.rmtree(_sibling(output, "old"), ignore_errors=True)
+    if os.path.lexists(_sibling(output, "old")):
+        shutil.rmtree(_sibling(output, "old"), ignore_errors=True)
 
 
 def _begun(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""A prefix in an object store as a place where an output grows: create-if-absent by a conditional PUT."""
+"""A prefix in an object store as a place where an output grows: create-if-absent and swap are conditional PUTs."""
 
 import os
 import time
@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 
 from sentiment_batch.errors import EnvironmentFailure, InputError
 from sentiment_batch.remote import open_bucket, open_remote, remote_errors
+from sentiment_batch.write.store import Version
 
 _PAUSES = (0, 0.1, 0.4, 1.6)  # seconds, before each try to create what is said to be there and is not
 
@@ -19,55 +20,51 @@ class Bucket:
         self._store, self._prefix = open_bucket(self.url)
 
     def create(self, name: str, scratch: Path) -> bool:
-        try:
-            for pause in _PAUSES:
-                time.sleep(pause)
-                if self._put(name, scratch):
-                    return True
-                if self._is_there(name):
-                    return False
-            raise EnvironmentFailure(
-                f"{self.url}/{name}: the store refuses to create it, as if it was there; run again"
-            )
-        finally:
-            os.unlink(scratch)
+        for pause in _PAUSES:
+            time.sleep(pause)
+            if self._put(name, scratch, "create"):
+                return True
+            if self.version(name) is not None:
+                return False
+        raise EnvironmentFailure(f"{self.url}/{name}: the store refuses to create it, as if it was there; run again")
 
-    def replace(self, name: str, scratch: Path) -> None:
+    def swap(self, name: str, scratch: Path, version: Version) -> bool:
+        e_tag, generation = version
+        known = {"e_tag": e_tag, "version": generation}
+        return self._put(name, scratch, {key: value for key, value in known.items() if value is not None})
+
+    def _put(self, name: str, scratch: Path, mode: Any) -> bool:
+        """False if it was refused: what is there is not what `mode` asks for (412), or about to change (409).
+
+        Also if it was carried out and its answer got lost: the second request finds what the first one made.
+        """
         import obstore
-
-        try:
-            with remote_errors(f"{self.url}/{name}"), open(scratch, "rb") as file:
-                obstore.put(self._store, self._key(name), file, use_multipart=False)
-        finally:
-            os.unlink(scratch)
-
-    def _put(self, name: str, scratch: Path) -> bool:
-        """False if it was refused: something is there (412), or about to be (409); obstore says "exists" to both."""
-        import obstore
-        from obstore.exceptions import AlreadyExistsError
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         def put() -> None:
-            with remote_errors(f"{self.url}/{name}", AlreadyExistsError), open(scratch, "rb") as file:
-                obstore.put(self._store, self._key(name), file, mode="create", use_multipart=False)
+            refusals = (AlreadyExistsError, PreconditionError)
+            with remote_errors(f"{self.url}/{name}", *refusals), open(scratch, "rb") as file:
+                obstore.put(self._store, self._key(name), file, mode=mode, use_multipart=False)
 
         try:
             try:
                 put()
-            except EnvironmentFailure:  # no answer: if it was carried out all the same, the second finds its object
+            except EnvironmentFailure:
                 put()
-            return True
-        except AlreadyExistsError:
+        except (AlreadyExistsError, PreconditionError):
             return False
+        os.unlink(scratch)
+        return True
 
-    def _is_there(self, name: str) -> bool:
+    def version(self, name: str) -> Version | None:
         import obstore
 
         with remote_errors(f"{self.url}/{name}"):
             try:
-                obstore.head(self._store, self._key(name))
+                meta = obstore.head(self._store, self._key(name))
             except FileNotFoundError:
-                return False
-        return True
+                return None
+        return meta["e_tag"], meta["version"]
 
     def sizes(self) -> dict[str, int]:
         import obstore

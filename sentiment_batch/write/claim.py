@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from sentiment_batch.errors import OutputConflict
 
 CLAIM, LOCK, SCRATCH, PLAN = ".claim.json", ".lock", ".scratch", ".plan.json"
 CHECKPOINT, STATE = ".checkpoint", "state.json"  # where a job keeps what it goes on from, if not in finished files
-CONTROL = (CLAIM, LOCK, SCRATCH, PLAN, CHECKPOINT)  # nothing of them is in a published output
+CONTROL = (CLAIM, LOCK, SCRATCH, PLAN, CHECKPOINT)  # none is in a published output, but for the claim of one in place
 JOB_ID = "job_id"
 
 Identity = dict[str, Any]
@@ -23,16 +24,27 @@ def job_id(identity: Identity) -> str:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a run asks for: an output for its job. `marker` is the JSON file that only a finished output has."""
+    """What a run asks for: an output for its job. `marker` is the JSON file that only a finished output has.
+
+    `made` is a regular expression for the names of all else that any run of the job may make.
+    """
 
     output: str
     job_id: str
     identity: Identity
     marker: str
     overwrite: bool
+    made: str = ".*"
 
     def content(self) -> dict[str, Any]:
         return {JOB_ID: self.job_id, "identity": self.identity}
+
+    def is_of(self, found: Any) -> bool:
+        """Whether what was read is a claim, a marker or another JSON file of this very job."""
+        return is_claim(found) and found[JOB_ID] == self.job_id
+
+    def may_make(self, name: str) -> bool:
+        return name == self.marker or re.fullmatch(self.made, name) is not None
 
     def finished(self, found: Any) -> dict[str, Any] | None:
         """The marker that was found, if it is this job's; None if there is none, or another job's that may go.

@@ -17,43 +17,68 @@ from sentiment_batch.errors import OutputConflict, UsageError
 from sentiment_batch.remote import is_url
 from sentiment_batch.write.beside import Beside, work_beside
 from sentiment_batch.write.bucket import Bucket
-from sentiment_batch.write.claim import Claim, Identity, job_id
-from sentiment_batch.write.in_place import InPlace, work_in_place
+from sentiment_batch.write.claim import CLAIM, CONTROL, Claim, Identity, job_id
+from sentiment_batch.write.in_place import InPlace, finished_in_place, work_in_place
 from sentiment_batch.write.lock import lock
-from sentiment_batch.write.store import Folder, Store
+from sentiment_batch.write.settle import settle
+from sentiment_batch.write.store import Folder, Store, json_scratch, read_json
 
 Work = Beside | InPlace
 
 log = logging.getLogger(__name__)
 
 
-def claim(output: str, identity: Identity, marker: str, overwrite: bool = False) -> Work | dict[str, Any]:
+def claim(
+    output: str, identity: Identity, marker: str, overwrite: bool = False, made: str = ".*"
+) -> Work | dict[str, Any]:
     """The right to make the output, or, if this very job has made it, the content of its marker.
 
-    `marker` is the JSON file that a finished output has; it holds the job id. Raises `OutputConflict` if the output or
-    the work on it belongs to another job (with `overwrite` it is replaced) or is not ours at all, and `Busy` if
-    another run holds it.
+    `marker` is the JSON file that a finished output has; it holds the job id. `made` is a regular expression for the
+    names of all else that the job may make. Raises `OutputConflict` if the output or the work on it belongs to another
+    job (with `overwrite` it is replaced) or is not ours at all, and `Busy` if another run holds it.
     """
-    wanted = Claim(output, job_id(identity), identity, marker, overwrite)
+    wanted = Claim(output, job_id(identity), identity, marker, overwrite, made)
     if is_url(output):
         return work_in_place(wanted, Bucket(output))
     path = Path(os.path.abspath(output))
     _check_parent(path.parent)
     if not is_mount_point(path):
         return work_beside(wanted, path)
-    if path.is_symlink() or not path.is_dir():
+    return _work_on_volume(wanted, path)
+
+
+def _work_on_volume(wanted: Claim, path: Path) -> Work | dict[str, Any]:
+    """Work in a folder that is a mount point, under its lock; what is finished needs none, nor the right to write."""
+    if not path.is_dir():
         raise OutputConflict(f"{path} is not a folder; give another --output")
-    log.info("%s is a mount point, which cannot be renamed: the output grows in it, and %s publishes it", path, marker)
+    left = any(os.path.lexists(path / name) for name in CONTROL if name != CLAIM)
+    if not left and (done := finished_in_place(wanted, Folder(path))) is not None:
+        return done
+    log.info("%s is a mount point, which cannot be renamed: %s publishes what grows in it", path, wanted.marker)
     held = lock(path)
     try:
         work = work_in_place(wanted, Folder(path), held)
     except BaseException:
-        held.release()
+        held.leave()
         raise
     if isinstance(work, dict):
-        held.path.unlink(missing_ok=True)
-        held.release()
+        held.leave()
     return work
+
+
+def settle_json(work: Work, name: str, value: dict[str, Any]) -> dict[str, Any]:
+    """Make a JSON file of the job, which has its id, and return what it says: `value`, or what it says already.
+
+    It may have been made by a run that was killed, or by another one that is at work. What another job left there is
+    replaced, unless the output is another job's by now: then `OutputConflict` is raised.
+    """
+
+    def found() -> dict[str, Any] | None:
+        there = read_json(work.store, name)
+        return dict(there) if work.claim.is_of(there) else None
+
+    with json_scratch(work.scratch, name, value) as scratch:
+        return settle(work.store, name, scratch, found, work.check_held) or value
 
 
 def open_store(output: str) -> Store:
@@ -83,4 +108,4 @@ def is_mount_point(path: Path) -> bool:
     except OSError:
         return False
     plain = (re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point) for point in points)
-    return str(path) in plain
+    return os.path.join(os.path.realpath(path.parent), path.name) in plain

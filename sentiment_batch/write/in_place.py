@@ -1,10 +1,16 @@
 """An output that grows where it will be, and is published by its marker: in a bucket, which has no rename, and in a
 folder that cannot be renamed because something is mounted there.
 
-There is no lock in a bucket, so two runs may be at work at once. Two of one job do the same: each part is created once,
-whoever is first. Of two jobs the second is refused by the claim, or with `--overwrite` takes it over: it changes the
-claim first and removes the rest then, and whoever creates a marker or a part looks at the claim again afterwards. So
-nothing of the first outlives the second's claim, whichever way their requests fall.
+There is no lock in a bucket, so two runs may be at work at once, and each may be held up for any time between any two
+of its requests. The claim says whose the output is; it stays when the output is published. A marker of another job than
+the claim's is void: an old one, or one that came late.
+
+Two runs of one job do the same: each file is created once, whoever is first. Of two jobs the second is refused, or with
+`--overwrite` takes the output over: it swaps the claim and removes the old marker, so that nothing is announced; then
+each file of the other job is swapped for its own as that is made. What a run of the new job may make is never deleted:
+a DELETE has no condition, so one that is late would take away what was made since. The marker is the exception. It is
+looked at in the request before; should another run of the job publish between these two, the output is not announced
+until the next run, which finds all of it there.
 """
 
 import shutil
@@ -12,12 +18,15 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sentiment_batch.errors import EnvironmentFailure, OutputConflict, UsageError
-from sentiment_batch.write.claim import CHECKPOINT, CLAIM, CONTROL, JOB_ID, LOCK, SCRATCH, STATE, Claim, is_claim
+from sentiment_batch.write.claim import CHECKPOINT, CLAIM, CONTROL, JOB_ID, LOCK, PLAN, SCRATCH, STATE, Claim, is_claim
 from sentiment_batch.write.lock import Lock
-from sentiment_batch.write.store import Folder, Store, create_json, read_json, replace_json
+from sentiment_batch.write.store import Folder, Store, Version, create_json, json_scratch, read_json
+
+_REPLACES = "replaces"  # of a claim: whether files of another job were there when it was made
+_NEVER: Version = ('"never"', "0")  # a version that nothing has
 
 
 @dataclass
@@ -39,21 +48,21 @@ class InPlace:
 
     def check_held(self) -> None:
         """Raise `OutputConflict` if another job took the output."""
-        found = read_json(self.store, CLAIM)
-        if found is None:  # somebody finished: this job, which is fine, or another one
-            found = read_json(self.store, self.claim.marker)
-        if found is None:
-            create_json(self.store, self.scratch, CLAIM, self.claim.content())
-            found = read_json(self.store, CLAIM)
-        if not _is_of(self.claim, found):
+        claimed = read_json(self.store, CLAIM)
+        if not is_claim(claimed):  # another run of this job began nothing, and took its claim away
+            create_json(self.store, self.scratch, CLAIM, {**self.claim.content(), _REPLACES: False})
+            claimed = read_json(self.store, CLAIM)
+        if not self.claim.is_of(claimed):
             raise OutputConflict(f"{self.store.url} was taken over by another job; this one stops")
 
     def publish(self) -> None:
-        """Make sure that the marker, which is there by now, is this job's alone."""
-        found = read_json(self.store, CLAIM)
-        if is_claim(found) and not _is_of(self.claim, found):
-            self.store.delete(self.claim.marker)
-            raise OutputConflict(f"{self.store.url} was taken over by another job; this one stops")
+        """Make sure that the marker, which is there by now, is not one that came too late."""
+        try:
+            self.check_held()
+        except OutputConflict:
+            if self.claim.is_of(read_json(self.store, self.claim.marker)):
+                self.store.delete(self.claim.marker)
+            raise
         _tidy(self.store)
         self._close()
 
@@ -62,54 +71,113 @@ class InPlace:
         with suppress(EnvironmentFailure):  # a claim is in nobody's way; and this must not hide why the run ends
             if self.scratch.exists() and not self.resumed and not _begun(self.store):
                 _tidy(self.store)
+                if self.claim.is_of(read_json(self.store, CLAIM)):
+                    self.store.delete(CLAIM)
         self._close()
 
     def _close(self) -> None:
         shutil.rmtree(self.scratch, ignore_errors=True)
         if self.lock:
-            self.lock.path.unlink(missing_ok=True)
-            self.lock.release()
+            self.lock.leave()
+
+
+def finished_in_place(claim: Claim, store: Store) -> dict[str, Any] | None:
+    """The marker if this job has published its output, else None."""
+    claimed = read_json(store, CLAIM)
+    marker = read_json(store, claim.marker)
+    return dict(marker) if claim.is_of(marker) and (claim.is_of(claimed) or not is_claim(claimed)) else None
 
 
 def work_in_place(claim: Claim, store: Store, lock: Lock | None = None) -> InPlace | dict[str, Any]:
     """The work in the store, or what the output's marker says if it is finished."""
-    marker = read_json(store, claim.marker)
-    if (done := claim.finished(marker)) is not None:
-        _tidy(store)
-        return done
-    claimed = read_json(store, CLAIM)
-    if is_claim(claimed) and not (lock and not _begun(store)):  # without a lock another run may just have begun
-        claim.unfinished(claimed, store.url)
-    if not is_claim(claimed) and not is_claim(marker) and _begun(store):
-        if is_claim(read_json(store, claim.marker)):  # another run ended between our two looks
-            return work_in_place(claim, store, lock)
-        raise claim.strangers(store.url)
-    scratch = _scratch(store)
-    try:
-        mine = _is_of(claim, claimed)
-        if not mine:
-            (replace_json if is_claim(claimed) else create_json)(store, scratch, CLAIM, claim.content())
-            if not _is_of(claim, found := read_json(store, CLAIM)):
-                raise OutputConflict(f"{store.url} was claimed by another job just now: {found!s:.100}")
-        if not is_claim(marker) and is_claim(read_json(store, claim.marker)):  # as above: what is there is finished
+    while True:
+        if (done := finished_in_place(claim, store)) is not None:
+            _tidy(store)
+            return done
+        if (seen := _look(claim, store, has_lock=lock is not None)) is None:
+            continue
+        scratch = _scratch(store)
+        try:
+            if _take(claim, store, scratch, seen, has_lock=lock is not None):
+                return InPlace(claim, store, scratch, lock, claim.is_of(seen.claimed))
+        except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
-            store.delete(CLAIM)
-            return work_in_place(claim, store, lock)
-        probes = (create_json(store, scratch, CLAIM, claim.content()) for _ in range(2))
-        if all(probes):  # once may be: another run of this job ended just now, and took the claim away
-            raise UsageError(
-                f"{store.url}: this store overwrites what is to be created only if absent, "
-                "so two runs could spoil each other's rows; write to a folder, or to a store that knows If-None-Match"
-            )
-        if is_claim(marker) or (is_claim(claimed) and not mine):
-            store.delete(claim.marker)
-            for name in store.sizes():
-                if name not in (CLAIM, LOCK):
-                    store.delete(name)
-    except BaseException:
+            raise
         shutil.rmtree(scratch, ignore_errors=True)
-        raise
-    return InPlace(claim, store, scratch, lock, mine)
+
+
+class _Seen(NamedTuple):
+    """What was found before anything was changed."""
+
+    version: Version | None  # of the claim
+    claimed: Any
+    marker: Any
+
+
+def _look(claim: Claim, store: Store, has_lock: bool) -> _Seen | None:
+    """What is there, if this job may have the place; None to look again, because another run did something meanwhile.
+
+    Raises `OutputConflict` if the place is not for this job.
+    """
+    seen = _Seen(store.version(CLAIM), read_json(store, CLAIM), read_json(store, claim.marker))
+    begun = _begun(store)
+    holder = seen.claimed if is_claim(seen.claimed) else seen.marker
+    if is_claim(holder) and (begun or not has_lock):  # without a lock another run may just have begun
+        published = is_claim(seen.marker) and seen.marker[JOB_ID] == holder[JOB_ID]
+        claim.finished(holder) if published else claim.unfinished(holder, store.url)
+    elif begun:
+        if is_claim(read_json(store, CLAIM)) or is_claim(read_json(store, claim.marker)):
+            return None
+        raise claim.strangers(store.url)
+    return seen
+
+
+def _take(claim: Claim, store: Store, scratch: Path, seen: _Seen, has_lock: bool) -> bool:
+    """Have the claim, and nothing announced; False to look again, because another run did something meanwhile."""
+    resumed = claim.is_of(seen.claimed)
+    replaces = seen.claimed.get(_REPLACES) is True if resumed else is_claim(seen.claimed) or is_claim(seen.marker)
+    content = {**claim.content(), _REPLACES: replaces}
+    if not resumed:
+        if claim.is_of(seen.marker):  # void, the claim being another job's; with ours it would pass for whole again
+            store.delete(claim.marker)
+            return False
+        with json_scratch(scratch, CLAIM, content) as file:
+            made = store.create(CLAIM, file) if seen.version is None else store.swap(CLAIM, file, seen.version)
+        if not made:
+            return False
+    _check_conditions(store, scratch, content)
+    marker = read_json(store, claim.marker)
+    if claim.is_of(marker):
+        return False
+    if is_claim(marker):
+        store.delete(claim.marker)
+    if replaces:
+        _clear(claim, store, all_of_it=has_lock and not resumed)
+    return True
+
+
+def _check_conditions(store: Store, scratch: Path, content: dict[str, Any]) -> None:
+    """Raise `UsageError` for a store that writes whatever the condition says: two runs would spoil each other's rows.
+
+    It is tried with the claim, which is there already.
+    """
+    for condition in ("If-None-Match", "If-Match"):
+        for _ in range(2):  # once may be: another run of this job began nothing, and took the claim away
+            with json_scratch(scratch, CLAIM, content) as file:
+                if not (store.create(CLAIM, file) if condition == "If-None-Match" else store.swap(CLAIM, file, _NEVER)):
+                    break
+        else:
+            raise UsageError(
+                f"{store.url}: this store does not know {condition}: it would overwrite what two runs are to create "
+                "once; write to a folder, or to a store that knows it"
+            )
+
+
+def _clear(claim: Claim, store: Store, all_of_it: bool) -> None:
+    """Take away what another job left, but for names that a run of this job may have made something of."""
+    for name in store.sizes():
+        if name not in (CLAIM, LOCK) and (all_of_it or not claim.may_make(name)):
+            store.delete(name)
 
 
 def _scratch(store: Store) -> Path:
@@ -121,17 +189,14 @@ def _scratch(store: Store) -> Path:
     return Path(tempfile.mkdtemp(prefix="sentiment-batch-"))
 
 
-def _is_of(claim: Claim, found: Any) -> bool:
-    return is_claim(found) and found[JOB_ID] == claim.job_id
-
-
 def _begun(store: Store) -> bool:
     names = [name for name in store.sizes() if name not in CONTROL]
     return bool(names) or store.read(f"{CHECKPOINT}/{STATE}") is not None
 
 
 def _tidy(store: Store) -> None:
-    """Take away what is of no use in a finished output."""
-    for name in CONTROL:
-        if name not in (LOCK, SCRATCH):
-            store.delete(name)
+    """Take away what is of no use in a finished output. Its claim stays: it says whose the output is."""
+    store.delete(PLAN)
+    if isinstance(store, Folder):
+        store.delete(CHECKPOINT)
+        store.delete(SCRATCH)

@@ -34,6 +34,12 @@ class Lock:
         except FileNotFoundError:
             return False
 
+    def leave(self) -> None:
+        """Release, and leave no lock behind: who waits for it looks again whether its name is still there."""
+        if self.is_held():
+            self.path.unlink(missing_ok=True)
+        self.release()
+
     def release(self) -> None:
         if self.descriptor >= 0:
             os.close(self.descriptor)

@@ -2,40 +2,41 @@
 
 import hashlib
 import re
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from sentiment_batch.errors import OutputConflict
-from sentiment_batch.write.claim import CONTROL, JOB_ID
+from sentiment_batch.write.claim import CONTROL
 from sentiment_batch.write.part import REJECTS, Part
-from sentiment_batch.write.store import Store, create_json, read_json
+from sentiment_batch.write.store import Store
 
 MARKER, METRICS = "_SUCCESS", "_metrics.json"
 SCHEMA_VERSION = 1
 _ROWS = ("rows_in", "rows_out", "rejected")
-_OURS = re.compile(rf"part-\d{{5,}}\.parquet|{REJECTS}/_part-\d{{5,}}-[0-9a-f]{{8}}\.jsonl")
+_SHARDS = rf"part-\d{{5,}}\.parquet|{REJECTS}/_part-\d{{5,}}-[0-9a-f]{{8}}\.jsonl"
+MADE = rf"{_SHARDS}|{re.escape(METRICS)}"  # the names of what a job makes before its manifest
 
 
-def missing(store: Store, parts: list[Part]) -> set[str]:
+def missing(store: Store, parts: list[Part], check_held: Callable[[], None]) -> set[str]:
     """The parts that are not there whole, rejects included, though they were sealed: somebody took them away.
 
-    What an earlier attempt left is removed. Raises `OutputConflict` for a file that is none of ours.
+    What an earlier attempt or another job left is removed; no run of this job makes a file of such a name, so none can
+    lose one by it. Raises `OutputConflict` for a file that is none of ours, and what `check_held` raises.
     """
     sizes = store.sizes()
     for name in sizes.keys() - {file["name"] for part in parts for file in _files(part)}:
-        if _OURS.fullmatch(name):
+        if re.fullmatch(_SHARDS, name):
+            check_held()
             store.delete(name)
         elif name not in (*CONTROL, MARKER, METRICS):
             raise OutputConflict(f"{store.url}/{name} is not a file of this job; move it and run again")
     return {part.name for part in parts if any(sizes.get(file["name"]) != file["bytes"] for file in _files(part))}
 
 
-def write_manifest(
-    store: Store, scratch: Path, head: dict[str, Any], parts: list[Part], inputs: list[dict[str, str]]
-) -> None:
-    """Create `_SUCCESS` for the parts, in the order of the shards. The metrics are there already.
+def manifest(store: Store, head: dict[str, Any], parts: list[Part], inputs: list[dict[str, str]]) -> dict[str, Any]:
+    """What `_SUCCESS` says: the parts, in the order of the shards, and the metrics, which are there already.
 
-    `head` says who made it: made_by, job_id, identity. Raises `OutputConflict` if another job's manifest is there.
+    `head` says who made it: made_by, job_id, identity.
     """
     listed = [
         {
@@ -45,7 +46,7 @@ def write_manifest(
         for part in parts
     ]
     metrics = store.read(METRICS) or b""
-    manifest = {
+    return {
         "schema_version": SCHEMA_VERSION,
         **head,
         "inputs": inputs,
@@ -53,10 +54,6 @@ def write_manifest(
         "parts": listed,
         "metrics": {"name": METRICS, "bytes": len(metrics), "sha256": hashlib.sha256(metrics).hexdigest()},
     }
-    if not create_json(store, scratch, MARKER, manifest):
-        there = read_json(store, MARKER)
-        if not isinstance(there, dict) or there.get(JOB_ID) != head[JOB_ID]:
-            raise OutputConflict(f"{store.url} was published by another job")
 
 
 def _files(part: Part) -> list[dict[str, Any]]:

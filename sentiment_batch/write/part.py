@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -16,8 +17,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sentiment_batch.errors import OutputConflict
 from sentiment_batch.write.scratch import ScratchFile, write_scratch
+from sentiment_batch.write.settle import settle
 from sentiment_batch.write.store import Store
 
 SEAL = b"sentiment_batch.seal"
@@ -61,7 +62,6 @@ class PartWriter:
         self.store, self.name = store, name
         self.rows = 0
         self.rejects: list[dict[str, Any]] = []
-        self._sealed = False
         self._scratch_rejects = scratch / f"{name}.{os.getpid()}.rejects"
         self._file = ScratchFile(scratch / f"{name}.{os.getpid()}")
         others = {key: value for key, value in (schema.metadata or {}).items() if key != SEAL}  # an input may be a part
@@ -73,11 +73,10 @@ class PartWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if not self._sealed:
-            self._file.discard()
-            self._scratch_rejects.unlink(missing_ok=True)
-            self._writer.close()
-            self._file.close()
+        self._file.discard()  # a sealed one has its name by now, or is not needed
+        self._scratch_rejects.unlink(missing_ok=True)
+        self._writer.close()
+        self._file.close()
 
     def write(self, batch: pa.RecordBatch, rejects: list[dict[str, Any]]) -> None:
         """Add a chunk: its labelled rows as one row group, and the rows that have no place there."""
@@ -86,12 +85,13 @@ class PartWriter:
         self.rows += batch.num_rows
         self.rejects += rejects
 
-    def seal(self, account: Seal) -> Part:
+    def seal(self, account: Seal, check_held: Callable[[], None]) -> Part:
         """Give the part its name, with the account in its footer. The rejects get theirs first.
 
-        If another run of the job was first, the part is that run's. Raises `OutputConflict` if it is another job's.
+        If another run of the job was first, the part is that run's. What is there and is damaged or of another job is
+        replaced, unless `check_held` raises `OutputConflict`.
         """
-        rejects = self._create_rejects() if self.rejects else None
+        rejects = self._settle_rejects(check_held) if self.rejects else None
         data = {"data_bytes": self._file.bytes, "data_sha256": self._file.sha256.hexdigest()}
         seal = {**account, "rows_out": self.rows, "rejected": len(self.rejects), "rejects": rejects, **data}
         self._writer.add_key_value_metadata({SEAL: json.dumps({**seal, "footer_sha256": "0" * 64}, sort_keys=True)})
@@ -101,23 +101,22 @@ class PartWriter:
         seal["footer_sha256"] = hashlib.sha256(footer).hexdigest()
         self._file.write(footer.replace(_UNSIGNED, _signed(seal["footer_sha256"])))
         self._file.close()
-        created = self.store.create(self.name, self._file.path)
-        self._sealed = True
-        if created:
-            return Part(self.name, self._file.bytes, seal, self._file.sha256.hexdigest())
-        there = read_part(self.store, self.name)
-        if there is None or there.seal.get("job_id") != seal.get("job_id"):
-            raise OutputConflict(f"{self.store.url}/{self.name} is there and not of this job; give another --output")
-        return there
+        there = settle(self.store, self.name, self._file.path, lambda: self._whole(account["job_id"]), check_held)
+        return there or Part(self.name, self._file.bytes, seal, self._file.sha256.hexdigest())
 
-    def _create_rejects(self) -> dict[str, Any]:
+    def _whole(self, job_id: str) -> Part | None:
+        """The part that is there, if it is this job's and undamaged."""
+        there = read_part(self.store, self.name)
+        return hashed(self.store, there) if there and there.seal.get("job_id") == job_id else None
+
+    def _settle_rejects(self, check_held: Callable[[], None]) -> dict[str, Any]:
         """Named by its content, so that doing it again after a kill makes the same file."""
         data = "".join(json.dumps(reject, ensure_ascii=False) + "\n" for reject in self.rejects)
         encoded = data.encode(errors="backslashreplace")
         digest = hashlib.sha256(encoded).hexdigest()
         name = f"{REJECTS}/_{self.name.removesuffix('.parquet')}-{digest[:8]}.jsonl"
         write_scratch(self._scratch_rejects, encoded)
-        self.store.create(name, self._scratch_rejects)
+        settle(self.store, name, self._scratch_rejects, lambda: self.store.read(name) == encoded or None, check_held)
         return {"name": name, "bytes": len(encoded), "sha256": digest}
 
 

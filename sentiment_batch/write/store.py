@@ -1,7 +1,8 @@
 """Where an output grows: a folder, or a prefix in a bucket (bucket.py), with the same few operations.
 
-Safety rests on one of them: `create` gives a name to a finished file only if the name is free. All of them are durable
-when they return. Names are relative, with `/` between their segments.
+Safety rests on two of them: `create` gives a name to a finished file only if the name is free, and `swap` only if it
+still stands for the very version that was looked at. All of them are durable when they return. Names are relative, with
+`/` between their segments.
 """
 
 import errno
@@ -9,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -18,6 +19,9 @@ from sentiment_batch.remote import is_url
 from sentiment_batch.write.scratch import disk_errors, write_scratch
 
 _JSON_BYTES = 256 * 2**20
+_NOT_OURS = "lost+found"  # of the file system itself, at the top of a volume
+
+Version = tuple[Any, ...]  # what tells two contents of one name apart
 
 
 class Store(Protocol):
@@ -26,10 +30,16 @@ class Store(Protocol):
     url: str
 
     def create(self, name: str, scratch: Path) -> bool:
-        """Give a finished scratch file its name if nothing has it; False if something has. The scratch file goes."""
+        """Give a finished scratch file its name if nothing has it, and take the file away; False if something has."""
 
-    def replace(self, name: str, scratch: Path) -> None:
-        """Give a finished scratch file the name, whatever had it before, in one step. The scratch file goes."""
+    def swap(self, name: str, scratch: Path, version: Version) -> bool:
+        """Give a finished scratch file the name, in one step, and take the file away.
+
+        False if the name stands for another version by now, or for nothing.
+        """
+
+    def version(self, name: str) -> Version | None:
+        """Which version of the file is there, or None if there is none."""
 
     def sizes(self) -> dict[str, int]:
         """Every file with its bytes, but for what is in a folder whose name begins with a dot."""
@@ -65,14 +75,25 @@ class Folder:
                 if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
                     raise
                 raise UsageError(f"{path}: this file system has no hard links; give --output on another one") from None
-            os.unlink(scratch)
+            if created:
+                os.unlink(scratch)
             sync_folder(path.parent)  # what another run created is durable then, too
         return created
 
-    def replace(self, name: str, scratch: Path) -> None:
-        sync_file(scratch)
-        os.replace(scratch, self.path / name)
-        sync_folder(self.path)
+    def swap(self, name: str, scratch: Path, version: Version) -> bool:
+        """Between the look at the version and the rename only the lock keeps other runs away."""
+        if self.version(name) != version:
+            return False
+        with disk_errors(self.path / name, 0):
+            replace_file(scratch, self.path / name)
+        return True
+
+    def version(self, name: str) -> Version | None:
+        try:
+            found = os.lstat(self.path / name)
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def sizes(self) -> dict[str, int]:
         return {str(path.relative_to(self.path)): path.lstat().st_size for path in _files(self.path)}
@@ -101,8 +122,15 @@ def _files(folder: Path) -> Iterator[Path]:
     for entry in sorted(folder.iterdir()):
         if not entry.is_dir() or entry.is_symlink():
             yield entry
-        elif not entry.name.startswith("."):
+        elif not entry.name.startswith(".") and entry.name != _NOT_OURS:
             yield from _files(entry)
+
+
+def replace_file(scratch: Path, path: Path) -> None:
+    """Give a finished scratch file a name, whatever had it before, in one step, and durably."""
+    sync_file(scratch)
+    os.replace(scratch, path)
+    sync_folder(path.parent)
 
 
 def sync_file(path: Path) -> None:
@@ -154,25 +182,23 @@ def create_json(store: Store, scratch: Path, name: str, value: Any) -> bool:
 
     Raises `ValueError` for a number that JSON has no word for (NaN).
     """
-    with _json_file(scratch / f"{name.lstrip('.')}.{os.getpid()}", value) as path:
+    with json_scratch(scratch, name, value) as path:
         return store.create(name, path)
 
 
-def replace_json(store: Store, scratch: Path, name: str, value: Any) -> None:
-    """Write a JSON file whole or not at all, in place of one that may be there. Raises as `create_json`."""
-    with _json_file(scratch / f"{name.lstrip('.')}.{os.getpid()}", value) as path:
-        store.replace(name, path)
+def json_scratch(scratch: Path, name: str, value: Any) -> AbstractContextManager[Path]:
+    """A scratch file with the JSON that is to have the name, for the block to give away. Raises as `create_json`."""
+    return _json_file(scratch / f"{name.lstrip('.')}.{os.getpid()}", value)
 
 
 @contextmanager
 def _json_file(path: Path, value: Any) -> Iterator[Path]:
-    """A scratch file for the block to give away; it is gone if the block fails."""
+    """It is gone behind the block, whoever has it."""
     write_scratch(path, _json_bytes(value))
     try:
         yield path
-    except BaseException:
+    finally:
         path.unlink(missing_ok=True)
-        raise
 
 
 def read_json(store: Store, name: str) -> Any:
@@ -195,7 +221,7 @@ def write_metrics_copy(path: str | None, metrics: Any) -> None:
     scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     scratch.unlink(missing_ok=True)
     with _json_file(scratch, metrics):
-        Folder(target.parent).replace(target.name, scratch)
+        replace_file(scratch, target)
 
 
 def _json_bytes(value: Any) -> bytes:

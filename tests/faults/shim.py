@@ -16,7 +16,8 @@ from contextlib import suppress
 from typing import Any
 
 CALLS = ("open", "write", "pwrite", "ftruncate", "fsync", "link", "rename", "replace", "unlink", "mkdir", "rmdir")
-REQUESTS = ("put", "get", "list", "delete", "open_reader")
+REQUESTS = ("put", "get", "head", "list", "delete", "open_reader")
+CHANGES = "put delete"  # those that change something: what a kill before another one leaves is what one behind them left
 SHORT = "short"
 
 
@@ -24,7 +25,7 @@ class Shim:
     """Counts calls on paths below `place`, and does at the `at`-th what `fault` says.
 
     fault: "kill" (SIGKILL in its place), "killed_after" (SIGKILL behind it), an errno's name, or "short" (a write of
-    half the bytes). With `of`, only calls of that name count; with `on`, the fault comes again at every later one too.
+    half the bytes). With `of`, only calls of these names count; with `on`, the fault comes again at every later one too.
     Without `swap` the file system has no renameat2, without `lock` it has no locks. `jitter` is the most seconds that
     each call waits before it is made, so that runs side by side meet in many ways.
     """
@@ -96,7 +97,7 @@ class Shim:
         if self.record >= 0:
             line = json.dumps([name, os.path.relpath(path, self.place)]) + "\n"
             self.write_record(self.record, line.encode())
-        if self.of not in ("", name):
+        if self.of and name not in self.of.split():
             return call()
         self.count += 1
         if not self.at or self.count < self.at or (self.count > self.at and not self.on):
