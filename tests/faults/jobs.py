@@ -13,6 +13,7 @@ from sentiment_batch.remote import open_bucket
 
 SHARD_ROWS = 30
 TIMED = ("_metrics.json", "_SUCCESS")  # the files that have times in them
+CLAIM = ".claim.json"  # stays in a bucket, and says whether something was replaced
 OPTIONS = ("--shard-rows", SHARD_ROWS, "--chunk-rows", 10, "--max-reject-rate", 0.5, "--progress", "none")
 
 
@@ -37,11 +38,11 @@ def data_files(out: Path) -> dict[str, str]:
 
 
 def objects(url: str) -> dict[str, str]:
-    """The etag, which is a hash, of every object of an output in a bucket but for those with times in them."""
+    """The etag, which is a hash, of every object of an output in a bucket but for its claim and those with times."""
     store, key = open_bucket(url)
     found = [meta for page in obstore.list(store, prefix=key + "/") for meta in page]
     names = {meta["path"].removeprefix(key + "/"): str(meta["e_tag"]) for meta in found}
-    return {name: etag for name, etag in names.items() if name not in TIMED}
+    return {name: etag for name, etag in names.items() if name not in (*TIMED, CLAIM)}
 
 
 def is_announced(url: str) -> bool:

@@ -17,15 +17,17 @@ from typing import Any
 
 CALLS = ("open", "write", "pwrite", "ftruncate", "fsync", "link", "rename", "replace", "unlink", "mkdir", "rmdir")
 REQUESTS = ("put", "get", "head", "list", "delete", "open_reader")
-CHANGES = "put delete"  # those that change something: what a kill before another one leaves is what one behind them left
+CHANGES = "put delete"  # the requests that change something; a kill before another one leaves what they left
 SHORT = "short"
 
 
 class Shim:
     """Counts calls on paths below `place`, and does at the `at`-th what `fault` says.
 
-    fault: "kill" (SIGKILL in its place), "killed_after" (SIGKILL behind it), an errno's name, or "short" (a write of
-    half the bytes). With `of`, only calls of these names count; with `on`, the fault comes again at every later one too.
+    fault: "kill" (SIGKILL in its place), "killed_after" (SIGKILL behind it), "stopped" (SIGSTOP before it; SIGCONT lets
+    it go on), "late" (the same, and SIGKILL behind it), an errno's name, or "short" (a write of half the bytes).
+
+    With `of`, only calls of these names count; with `on`, the fault comes again at every later one, too.
     Without `swap` the file system has no renameat2, without `lock` it has no locks. `jitter` is the most seconds that
     each call waits before it is made, so that runs side by side meet in many ways.
     """
@@ -104,7 +106,11 @@ class Shim:
             return call()
         if self.fault == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
-        if self.fault == "killed_after":
+        if self.fault in ("stopped", "late"):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if self.fault == "stopped":
+            return call()
+        if self.fault in ("killed_after", "late"):
             with suppress(Exception):  # "there already" is an answer, too
                 call()
             os.kill(os.getpid(), signal.SIGKILL)

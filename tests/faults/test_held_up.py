@@ -1,0 +1,187 @@
+"""A run that is held up before any one of its requests, for as long as another run takes from beginning to end.
+
+Rows 11, 28, 29 and 35 of the matrix (README.md) in a bucket, where there is no lock and a DELETE has no condition: what
+a run has looked at may be long gone when its request arrives. Every request of the one is tried against the whole of
+the other, and once more with a kill behind that request, so that nobody mends what it did. The store is a real S3 over
+HTTP (moto).
+"""
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faults.jobs import CLAIM, TIMED, arguments, finish, objects, write_dump
+from faults.stub import LABELS, label_of
+from faults.zygote import Ended, Zygote
+from sentiment_batch.write.bucket import Bucket
+from sentiment_batch.write.store import read_json
+
+ROWS = 70  # three shards
+DONE, CONFLICT = 0, 4
+EVALUATED = "metrics.json"
+Tier = Callable[[int, int], int]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What there is before, which job is held up, and which one runs meanwhile. A job may be given --overwrite."""
+
+    before: tuple[str, ...]
+    slow: str
+    quick: str
+    cut_at: int = 0  # the last of `before` is killed behind that change
+
+
+SCENES = {
+    "one job": Scene((), "small", "small"),
+    "one evaluation": Scene((), "evaluate", "evaluate"),
+    "both replace an output": Scene(("large",), "small --overwrite", "small --overwrite"),
+    "both replace what is unfinished": Scene(("large",), "small --overwrite", "small --overwrite", cut_at=8),
+    "both replace labels by an evaluation": Scene(("small",), "evaluate --overwrite", "evaluate --overwrite"),
+    "another job takes over": Scene((), "large", "small --overwrite"),
+    "a larger job takes over": Scene((), "small", "large --overwrite"),
+    "an evaluation takes over": Scene((), "small", "evaluate --overwrite"),
+    "another job takes over from one that replaces": Scene(("small",), "large --overwrite", "small --overwrite"),
+    "both of two jobs replace a third": Scene(("evaluate",), "large --overwrite", "small --overwrite"),
+    "one that replaces is asked for again": Scene(("small",), "large --overwrite", "small"),
+}
+
+
+class Place:
+    """Jobs, what each of them makes alone, and fresh outputs for them."""
+
+    def __init__(self, zygote: Zygote, folder: Path):
+        self.zygote, self.cases = zygote, 0
+        self.url = f"s3://bucket/held-up-{random.Random().getrandbits(64):x}"
+        labelled = folder / "labelled.tsv"
+        texts = [f"review {row}" for row in range(40)]
+        labels = [label_of(text) if row % 3 else LABELS[row % 2] for row, text in enumerate(texts)]
+        labelled.write_text(
+            "text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in zip(texts, labels, strict=True))
+        )
+        self.dumps = {
+            "small": write_dump(folder / "small.tsv", ROWS),
+            "large": write_dump(folder / "large.tsv", ROWS + 70, "other "),
+            "evaluate": labelled,
+        }
+        self.expected = {}
+        for name in self.dumps:
+            out = self.fresh()
+            finish(zygote, *self.command(name, out))
+            self.expected[name] = made(out)
+
+    def fresh(self) -> str:
+        self.cases += 1
+        return f"{self.url}/{self.cases}"
+
+    def command(self, job: str, out: str) -> tuple[object, ...]:
+        name, *more = job.split()
+        if name == "evaluate":
+            dump = self.dumps[name]
+            return ("evaluate", "--data", dump, "--model", "stub", "--output", out, "--progress", "none", *more)
+        return arguments(self.dumps[name], out, *more)
+
+    def prepared(self, scene: Scene) -> str:
+        out = self.fresh()
+        for job in scene.before:
+            how: dict[str, Any] = {"place": "/nowhere", "at": scene.cut_at, "fault": "killed_after", "of": "put delete"}
+            ended = self.zygote.run(*self.command(job, out), **(how if scene.cut_at else {}))
+            assert ended.code == (-9 if scene.cut_at else 0), ended.err
+        return out
+
+    def held_up(self, scene: Scene, out: str, at: int, fault: str) -> tuple[Ended, Ended] | None:
+        """(slow, quick): how both ended; None if the slow one has no request of that number."""
+        slow = self.zygote.start(*self.command(scene.slow, out), place="/nowhere", at=at, fault=fault)
+        if not is_stopped(slow):
+            self.zygote.wait(slow)
+            return None
+        quick = self.zygote.run(*self.command(scene.quick, out))
+        os.kill(slow, signal.SIGCONT)
+        return self.zygote.wait(slow), quick
+
+    def check(self, job: str, out: str) -> None:
+        """It is announced, and is what the job makes alone."""
+        name = job.split()[0]
+        assert (announced(out) == EVALUATED) == (name == "evaluate")
+        assert made(out) == self.expected[name]
+        if name != "evaluate":
+            verified = self.zygote.run("verify", out)
+            assert verified.code == 0, verified.err
+
+
+def is_stopped(pid: int) -> bool:
+    """Waits until it is, or has ended."""
+    while True:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        if state in "TZ":
+            return state == "T"
+        time.sleep(0.002)
+
+
+def made(out: str) -> dict[str, str]:
+    """What readers see, but for what has times in it."""
+    return {name: etag for name, etag in objects(out).items() if name != EVALUATED and not name.startswith(".")}
+
+
+def announced(out: str) -> str:
+    """The name of the marker that says that the holder of the claim is done, or nothing."""
+    store = Bucket(out)
+    claimed = read_json(store, CLAIM)
+    for marker in (TIMED[1], EVALUATED):
+        found = read_json(store, marker)
+        if found and claimed and found["job_id"] == claimed["job_id"]:
+            return marker
+    return ""
+
+
+@pytest.fixture(scope="module")
+def place(s3_zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(s3_zygote, tmp_path_factory.mktemp("held-up"))
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_held_up_before_any_request(place: Place, name: str, tier: Tier) -> None:
+    scene = SCENES[name]
+    ends: Counter[tuple[str, int, int]] = Counter()
+    unannounced = 0
+    for at, fault in cases(place, scene, tier(6, 10_000)):
+        out = place.prepared(scene)
+        ended = place.held_up(scene, out, at, fault)
+        if ended is None:  # it does less than alone: a run that lost finds less to do
+            continue
+        slow, quick = ended
+        where = f"{fault} at {at}: {slow}, {quick}"
+        ends[fault, slow.code, quick.code] += 1
+        assert {slow.code, quick.code} <= {DONE, CONFLICT, -signal.SIGKILL}, where
+        assert "Traceback" not in slow.err + quick.err, where
+        last = scene.slow if slow.code == DONE else scene.quick
+        if quick.code == DONE and not (announced(out) or slow.code == DONE):
+            # its marker was deleted in the very request that was late; all else is there, and the next run says so
+            assert fault == "late", where
+            unannounced += 1
+            assert made(out) == place.expected[last.split()[0]], where
+        elif DONE in (slow.code, quick.code):
+            place.check(last, out)
+        again = finish(place.zygote, *place.command(f"{last.split()[0]} --overwrite", out))
+        if DONE in (slow.code, quick.code):
+            assert "made again" not in again.err, where
+        place.check(last, out)
+        assert not any(name.startswith(".") for name in objects(out)), where
+    assert {fault for fault, *_ in ends} == {"stopped", "late"}
+    print(f"{name}: {dict(ends)}, {unannounced} times announced by the next run only")
+
+
+def cases(place: Place, scene: Scene, most: int) -> list[tuple[int, str]]:
+    requests = 1
+    while place.held_up(scene, place.prepared(scene), requests * 2, "stopped"):
+        requests *= 2
+    every = [(at, fault) for at in range(1, requests * 2) for fault in ("stopped", "late")]
+    return sorted(random.Random(1).sample(every, min(len(every), most)))
