@@ -30,9 +30,10 @@ from sentiment_batch.measure.progress import Progress
 from sentiment_batch.read.chunk import Shard
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, shard_sha256
 from sentiment_batch.remote import is_url
-from sentiment_batch.write.claim import JOB_ID, PLAN, Identity, is_claim
+from sentiment_batch.write.claim import CONTROL, JOB_ID, PLAN, Identity, is_claim
 from sentiment_batch.write.commit import Work, claim, open_store, settle_json
 from sentiment_batch.write.manifest import MADE, MARKER, METRICS, manifest, missing
+from sentiment_batch.write.overtaken import take_back
 from sentiment_batch.write.part import REJECTS, Part, PartWriter, Seal, hashed, part_name, read_part
 from sentiment_batch.write.store import Store, read_json
 
@@ -137,7 +138,10 @@ def _label(job: Job, work: Work, clock: Clock) -> Metrics:
 
 
 def _published_metrics(store: Store, manifest: Metrics) -> Metrics:
-    """The metrics of a finished output. Raises `OutputConflict` if a file of its manifest is not there as it was."""
+    """The metrics of a finished output. Raises `OutputConflict` if a file of its manifest is not there as it was.
+
+    What another job left there too late to be removed is said: a reader of the whole folder would take it for ours.
+    """
     sizes, metrics = store.sizes(), read_json(store, METRICS)
     try:
         files = [*manifest["parts"], *(part["rejects"] for part in manifest["parts"] if part["rejects"])]
@@ -149,6 +153,8 @@ def _published_metrics(store: Store, manifest: Metrics) -> Metrics:
             f"{store.url} was published, but {(gone or [METRICS])[0]} is not as it was; see what is left with "
             "sentiment-batch verify, then remove the output and run again"
         )
+    for name in sorted(sizes.keys() - {file["name"] for file in files} - {MARKER, METRICS, *CONTROL}):
+        log.warning("%s/%s is not of the published output: take it away", store.url, name)
     return dict(metrics)
 
 
@@ -190,26 +196,9 @@ def _sealed(job: Job, work: Work, planned: PlannedShard, progress: Progress) -> 
     try:
         work.check_held()
     except OutputConflict:
-        _take_back(work.store, planned.index, part)
+        take_back(work, planned.index, part)
         raise
     return part
-
-
-def _take_back(store: Store, shard: int, part: Part) -> None:
-    """Delete a part that another job has no use for; one of a name that it makes itself, it replaces, now or later.
-
-    A job that has no plan yet looks for such parts when it has one.
-    """
-    planned, published = read_json(store, PLAN), read_json(store, MARKER)
-    if is_claim(planned):
-        shards = len(planned["shards"])
-    elif is_claim(published):
-        shards = len(published["parts"])
-    else:
-        return
-    there = read_part(store, part.name)
-    if shard >= shards and there and there.seal["job_id"] == part.seal["job_id"]:
-        store.delete(part.name)
 
 
 def _label_shard_twice(job: Job, work: Work, planned: PlannedShard, progress: Progress) -> Part:

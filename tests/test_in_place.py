@@ -367,28 +367,91 @@ def test_only_a_folder_has_a_folder(store: Store) -> None:
 
 
 UNSHARED = subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode == 0
+needs_mounts = pytest.mark.skipif(not UNSHARED, reason="this system lets nobody mount in a namespace of their own")
+SCORE = "$PROGRAM score dump.tsv --model stub --output out --shard-rows 10 --progress none"
 
 
-@pytest.mark.skipif(not UNSHARED, reason="this system lets nobody mount in a namespace of their own")
+def mounted(folder: Path, *steps: str) -> subprocess.CompletedProcess[str]:
+    """The steps, each behind the success of the last, in a shell that may mount; `out` and `volume` are there."""
+    for name in ("out", "volume"):
+        (folder / name).mkdir()
+    (folder / "dump.tsv").write_text("text\n" + "".join(f"review {row}\n" for row in range(40)))
+    program = f"{sys.executable} -W ignore {stub.__file__}"
+    environment = {**os.environ, "PROGRAM": program, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
+    command = ["unshare", "-rm", "sh", "-c", " && ".join(steps)]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+HERE = Path(__file__).parent
+PARTS = [f"part-0000{number}.parquet" for number in range(4)]
+
+
+@needs_mounts
 @pytest.mark.parametrize("mount", ["mount -t tmpfs none out", "mount --bind volume out"])
 def test_a_mount_point_is_worked_on_in_place(tmp_path: Path, mount: str) -> None:
     """Which cannot be renamed (EBUSY, EXDEV), and of which a bind mount looks like any folder to os.path.ismount."""
-    (tmp_path / "out").mkdir()
-    (tmp_path / "volume").mkdir()
-    (tmp_path / "dump.tsv").write_text("text\n" + "".join(f"review {row}\n" for row in range(40)))
-    program = f"{sys.executable} -W ignore {stub.__file__}"
-    job = f"{program} score dump.tsv --model stub --output out --shard-rows 10"
-    script = f"{mount} && {job} && {job} && {program} verify out && ls -A out && ls -A ."
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    command = ["unshare", "-rm", "sh", "-c", script]
-    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    ended = mounted(tmp_path, mount, SCORE, SCORE, "$PROGRAM verify out", "ls -A out", "ls -A .")
     assert ended.returncode == 0, ended.stderr
     assert "is a mount point, which cannot be renamed" in ended.stderr
     assert "done already: out" in ended.stdout
     assert "40 in = 40 out" in ended.stdout
-    parts = [f"part-0000{number}.parquet" for number in range(4)]
-    listed = {CLAIM, "_metrics.json", MARKER, *parts, "dump.tsv", "out", "volume"}
+    listed = {CLAIM, "_metrics.json", MARKER, *PARTS, "dump.tsv", "out", "volume"}
     assert set(ended.stdout.split()[-len(listed) :]) == listed
+
+
+@needs_mounts
+def test_a_mount_below_a_linked_folder_is_seen(tmp_path: Path) -> None:
+    steps = [
+        "ln -s . link",
+        "mount --bind volume out",
+        SCORE.replace("--output out", "--output link/out"),
+        "ls -A volume",
+    ]
+    ended = mounted(tmp_path, *steps)
+    assert ended.returncode == 0, ended.stderr
+    assert "is a mount point" in ended.stderr
+    assert MARKER in ended.stdout.split()
+
+
+@needs_mounts
+def test_what_a_file_system_has_at_its_top_is_no_file_of_strangers(tmp_path: Path) -> None:
+    """ext4 has lost+found, which nobody but root may read."""
+    steps = ["mount --bind volume out", "mkdir out/lost+found", "touch out/lost+found/#17", "chmod 0 out/lost+found"]
+    ended = mounted(tmp_path, *steps, SCORE, "$PROGRAM verify out", "ls out/lost+found")
+    assert ended.returncode == 0, ended.stderr
+    assert "#17" in ended.stdout
+
+
+@needs_mounts
+def test_a_mount_point_that_is_refused_is_left_as_it_was(tmp_path: Path) -> None:
+    ended = mounted(tmp_path, "mount --bind volume out", "touch out/thesis.docx", f"({SCORE} || ls -A out)")
+    assert "files that are not of a finished job" in ended.stderr
+    assert ended.stdout.split() == ["thesis.docx"]
+
+
+@needs_mounts
+def test_what_a_kill_behind_the_marker_left_is_tidied(tmp_path: Path) -> None:
+    left = "mkdir out/.scratch && touch out/.scratch/half out/.lock out/.plan.json"
+    ended = mounted(tmp_path, "mount --bind volume out", SCORE, left, SCORE, "ls -A out")
+    assert ended.returncode == 0, ended.stderr
+    assert "done already: out" in ended.stdout
+    assert set(ended.stdout.split()[-7:]) == {CLAIM, "_metrics.json", MARKER, *PARTS}
+
+
+@needs_mounts
+@pytest.mark.parametrize(
+    ("mount", "read_only"),
+    [
+        ("true", "mount --bind . . && mount -o remount,bind,ro . && cd $PWD"),
+        ("mount --bind volume out", "mount -o remount,bind,ro out"),
+    ],
+)
+def test_a_finished_job_needs_no_right_to_write(tmp_path: Path, mount: str, read_only: str) -> None:
+    """Neither in an ordinary folder nor on a mount point."""
+    ended = mounted(tmp_path, mount, SCORE, read_only, "(touch out/x || echo read-only)", SCORE)
+    assert ended.returncode == 0, ended.stderr
+    assert "read-only" in ended.stdout
+    assert "done already: out" in ended.stdout
 
 
 def test_an_ordinary_folder_is_no_mount_point(tmp_path: Path) -> None:

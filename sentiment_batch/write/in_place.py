@@ -146,10 +146,9 @@ def _take(claim: Claim, store: Store, scratch: Path, seen: _Seen, has_lock: bool
         if not made:
             return False
     _check_conditions(store, scratch, content)
-    marker = read_json(store, claim.marker)
-    if claim.is_of(marker):
+    if read_json(store, claim.marker) != seen.marker:  # of another run that ended meanwhile, whichever job's
         return False
-    if is_claim(marker):
+    if is_claim(seen.marker):
         store.delete(claim.marker)
     if replaces:
         _clear(claim, store, all_of_it=has_lock and not resumed)

@@ -151,7 +151,7 @@ def place(s3_zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Place:
 def test_held_up_before_any_request(place: Place, name: str, tier: Tier) -> None:
     scene = SCENES[name]
     ends: Counter[tuple[str, int, int]] = Counter()
-    unannounced = 0
+    unannounced = strays = 0
     for at, fault in cases(place, scene, tier(6, 10_000)):
         out = place.prepared(scene)
         ended = place.held_up(scene, out, at, fault)
@@ -160,23 +160,34 @@ def test_held_up_before_any_request(place: Place, name: str, tier: Tier) -> None
         slow, quick = ended
         where = f"{fault} at {at}: {slow}, {quick}"
         ends[fault, slow.code, quick.code] += 1
-        assert {slow.code, quick.code} <= {DONE, CONFLICT, -signal.SIGKILL}, where
+        assert quick.code in (DONE, CONFLICT), where
+        assert slow.code in (DONE, CONFLICT, -signal.SIGKILL) or "changed while it was read" in slow.err, where
         assert "Traceback" not in slow.err + quick.err, where
         last = scene.slow if slow.code == DONE else scene.quick
-        if quick.code == DONE and not (announced(out) or slow.code == DONE):
-            # its marker was deleted in the very request that was late; all else is there, and the next run says so
-            assert fault == "late", where
-            unannounced += 1
-            assert made(out) == place.expected[last.split()[0]], where
-        elif DONE in (slow.code, quick.code):
-            place.check(last, out)
+        if late := made(out).keys() - place.expected[last.split()[0]].keys():
+            assert fault == "late", where  # killed behind that request: nobody takes away what it made
+            strays += 1
+            assert len(late) == 1, where
+            assert late <= place.expected[scene.slow.split()[0]].keys(), where
+            again = place.zygote.run(*place.command(last, out))
+            assert "is not of the published output" in again.err or "evaluate" in last, where
+            for name in late:
+                Bucket(out).delete(name)
+        if DONE in (slow.code, quick.code):
+            if not announced(out):
+                # its marker was deleted in the very request that was late; the next run finds all else there
+                assert fault == "late", where
+                unannounced += 1
+                assert made(out) == place.expected[last.split()[0]], where
+            else:
+                place.check(last, out)
         again = finish(place.zygote, *place.command(f"{last.split()[0]} --overwrite", out))
         if DONE in (slow.code, quick.code):
             assert "made again" not in again.err, where
         place.check(last, out)
         assert not any(name.startswith(".") for name in objects(out)), where
     assert {fault for fault, *_ in ends} == {"stopped", "late"}
-    print(f"{name}: {dict(ends)}, {unannounced} times announced by the next run only")
+    print(f"{name}: {dict(ends)}, {unannounced} announced by the next run only, {strays} with a file of a killed run")
 
 
 def cases(place: Place, scene: Scene, most: int) -> list[tuple[int, str]]:
