@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from sentiment_batch.config import LabelOptions
 from sentiment_batch.errors import InputError, UsageError
 from sentiment_batch.model.classifier import Classifier, Effort
-from sentiment_batch.model.folder import ModelFolder, read_model_folder
+from sentiment_batch.model.folder import TOKENIZER, ModelFolder, read_model_folder
 from sentiment_batch.model.tokens import TokenIds, load_tokenizer, tokenise
 from sentiment_batch.read.parquet import is_text
 
@@ -124,7 +124,8 @@ class Labeller:
 
     @cached_property
     def tokenizer(self) -> Any:
-        return load_tokenizer(self.folder.path, self.folder.vocab_size)
+        folder = self.folder
+        return load_tokenizer(folder.path, folder.vocab_size, folder.inspected.hashes[TOKENIZER])
 
     @cached_property
     def classifier(self) -> Classifier:

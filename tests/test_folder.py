@@ -29,8 +29,9 @@ def write_config(folder: Path, **changes: Any) -> None:
 
 
 def write_tokenizer(folder: Path, *words: str) -> None:
-    vocabulary = {word: number for number, word in enumerate(words)}
-    (folder / "tokenizer.json").write_text(json.dumps({"model": {"type": "WordLevel", "vocab": vocabulary}}))
+    vocabulary = {word: number for number, word in enumerate(("<unk>", *words))}
+    model = {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<unk>"}
+    (folder / "tokenizer.json").write_text(json.dumps({"model": model}))
 
 
 def write_weights(path: Path, *numbers: float, name: str = "weight") -> None:

@@ -102,7 +102,7 @@ def test_weights_that_cannot_be_read_just_now_do_not_make_the_model_bad(
     def fails(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(torch_engine, "load_file", fails)
+    monkeypatch.setattr(torch_engine, "read_tensors", fails)
     with pytest.raises(type(error)):
         load_engine(read_model_folder(str(tiny_model)), CPU, torch.float32)
 
