@@ -66,12 +66,7 @@ def engine_of(model: torch.nn.Module, device: torch.device) -> Engine:
 
     def engine(input_ids: np.ndarray, attention_mask: np.ndarray | None) -> np.ndarray:
         try:
-            with torch.inference_mode():
-                ids = torch.from_numpy(input_ids).to(device, non_blocking=True)
-                # transformers takes a missing mask to be all ones, and then skips the masking in attention
-                mask = None if attention_mask is None else torch.from_numpy(attention_mask).to(device)
-                logits: np.ndarray = model(input_ids=ids, attention_mask=mask).logits.float().cpu().numpy()
-                return logits
+            return _logits(model, device, input_ids, attention_mask)
         except RuntimeError as error:
             if _is_out_of_memory(error):
                 full = True
@@ -83,6 +78,17 @@ def engine_of(model: torch.nn.Module, device: torch.device) -> Engine:
         raise MemoryError
 
     return engine
+
+
+def _logits(
+    model: torch.nn.Module, device: torch.device, input_ids: np.ndarray, attention_mask: np.ndarray | None
+) -> np.ndarray:
+    with torch.inference_mode():
+        ids = torch.from_numpy(input_ids).to(device, non_blocking=True)
+        # transformers takes a missing mask to be all ones, and then skips the masking in attention
+        mask = None if attention_mask is None else torch.from_numpy(attention_mask).to(device)
+        logits: np.ndarray = model(input_ids=ids, attention_mask=mask).logits.float().cpu().numpy()
+        return logits
 
 
 def _load_model(folder: ModelFolder, dtype: torch.dtype) -> torch.nn.Module:
@@ -117,14 +123,13 @@ def try_out(model: torch.nn.Module, labels: int, where: str) -> None:
     The settings of a configuration are each what they may be, and together may still be none that a model can run
     with. A job finds that here, and not at its first row.
     """
-    engine = engine_of(model.eval(), torch.device("cpu"))
     ids = np.zeros((2, 4), np.int64)
     for mask in (None, np.array([[1, 1, 1, 1], [1, 1, 0, 0]], np.int64)):
         try:
-            shape = engine(ids, mask).shape
-        except MemoryError:
-            raise
+            shape = _logits(model.eval(), torch.device("cpu"), ids, mask).shape
         except Exception as error:
+            if isinstance(error, MemoryError) or _is_out_of_memory(error):
+                raise MemoryError from error
             raise ModelRefused(
                 f"{where}: a model of this config.json cannot label a text: {_first_line(error):.200}"
             ) from error
