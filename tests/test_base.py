@@ -235,3 +235,23 @@ def test_a_tokenizer_that_is_swapped_after_it_was_inspected_is_refused(
     monkeypatch.setattr(base, "inspect_folder", inspected_and_swapped)
     with pytest.raises(ModelRefused, match=f"{name} changed while it was loaded"):
         load_base_model(str(tmp_path / "base"), None, LABELS)
+
+
+def test_cutting_and_padding_of_a_base_model_are_left_out(tiny_model: Path, tmp_path: Path) -> None:
+    """Padding to 10**12 tokens ends the process, at the first text that transformers itself tries."""
+    shutil.copytree(tiny_model, tmp_path / "base")
+    path = tmp_path / "base" / "tokenizer.json"
+    padding = {"strategy": {"Fixed": 10**12}, "direction": "Right", "pad_to_multiple_of": None}
+    padding |= {"pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"}
+    cutting = {"direction": "Right", "max_length": 0, "strategy": "LongestFirst", "stride": 10**9}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "padding": padding, "truncation": cutting}))
+    expected = load_base_model(str(tiny_model), None, LABELS).tokenizer("enak").input_ids
+    assert load_base_model(str(tmp_path / "base"), None, LABELS).tokenizer("enak").input_ids == expected
+
+
+def test_tokens_as_transformers_4_wrote_them(tiny_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "base")
+    token = {"__type": "AddedToken", "content": "[UNK]", "lstrip": False, "normalized": True, "rstrip": False}
+    given = {"tokenizer_class": "BertTokenizer", "unk_token": {**token, "single_word": False}}
+    (tmp_path / "base" / "tokenizer_config.json").write_text(json.dumps(given))
+    assert load_base_model(str(tmp_path / "base"), None, LABELS).tokenizer.unk_token == "[UNK]"

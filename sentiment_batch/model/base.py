@@ -131,7 +131,8 @@ def _tokenizer(inspected: Inspected, name: str) -> Any:
     with tempfile.TemporaryDirectory() as copied:
         for file in _TOKENIZER_FILES:
             if file in inspected.hashes:
-                (Path(copied) / file).write_bytes(read_again(inspected.folder / file, inspected.hashes[file]))
+                content = read_again(inspected.folder / file, inspected.hashes[file])
+                (Path(copied) / file).write_bytes(_without_cutting(content) if file == TOKENIZER else content)
         kept = {key: config[key] for key in _TOKENIZER_KEYS if key in config}
         (Path(copied) / TOKENIZER_CONFIG).write_text(json.dumps(kept), encoding="utf-8")
         try:
@@ -151,6 +152,11 @@ def _tokenizer(inspected: Inspected, name: str) -> Any:
     where = f"the tokenizer of {name}"  # whatever it was made from, it is what the trained model will have
     check_tokenizer(parse_json(made, where, len(made), keys_are_ours=False), where)
     return tokenizer
+
+
+def _without_cutting(content: bytes) -> bytes:
+    """A tokenizer.json that neither cuts nor pads a text: both are ours, and padding to 10**12 tokens aborts Python."""
+    return json.dumps({**json.loads(content), "truncation": None, "padding": None}).encode()
 
 
 def _begin_head_anew(model: Any) -> None:

@@ -26,6 +26,8 @@ CONFIG, WEIGHTS, WEIGHTS_INDEX = "config.json", "model.safetensors", "model.safe
 TOKENIZER, TOKENIZER_CONFIG, TRAINING = "tokenizer.json", "tokenizer_config.json", "training.json"
 SPECIAL_TOKENS, ADDED_TOKENS, VOCABULARY = "special_tokens_map.json", "added_tokens.json", "vocab.json"
 
+_NAME = 4_096  # characters, as a path may have
+
 
 @dataclass(frozen=True)
 class Inspected:
@@ -82,11 +84,19 @@ def read_model_folder(path: str) -> ModelFolder:
         max_length=min(limit, positive_number({"max_length": limit, **training}, "max_length", path)),
         vocab_size=positive_number(config, "vocab_size", path),
         pad_token_id=pad_token_id(config, path),
-        base_model=training.get("base_model"),
+        base_model=_base_model(training, path),
         digest=_digest({name: inspected.hashes[name] for name in (CONFIG, TOKENIZER, *weights)}),
         stamps=stamps,
         inspected=inspected,
     )
+
+
+def _base_model(training: dict[str, Any], path: str) -> str | None:
+    """What the model was made from by its own account, which is repeated in metrics and manifests."""
+    name = training.get("base_model")
+    if name is not None and not (isinstance(name, str) and len(name) <= _NAME and name.isprintable()):
+        raise ModelRefused(f"{path}: {TRAINING} has base_model = {name!a:.80}, which is not a plain name")
+    return name
 
 
 def inspect_folder(folder: Path) -> Inspected:

@@ -10,6 +10,7 @@ from sentiment_batch.errors import ModelRefused
 from sentiment_batch.model.inspection import CONFIG_BYTES, parse_json
 
 _LENGTH_BYTES = 8
+_AXES, _SIZE = 8, 2**50  # beyond any weights, and what torch can count with
 # Bytes of a number, by type. Weights are floating point; old checkpoints have `position_ids` as int64 among them.
 NUMBER_BYTES = {"BF16": 2, "F16": 2, "F32": 4, "F64": 8, "I64": 8}
 
@@ -61,4 +62,8 @@ def _entry(name: str, entry: Any, path: Path) -> tuple[str, int, int, Tensor]:
 
 
 def _are_sizes(value: Any) -> bool:
-    return isinstance(value, list) and all(type(each) is int and each >= 0 for each in value)
+    return (
+        isinstance(value, list)
+        and len(value) <= _AXES
+        and all(type(each) is int and 0 <= each < _SIZE for each in value)
+    )

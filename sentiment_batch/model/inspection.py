@@ -42,6 +42,7 @@ _REFUSED_KEYS = {
 }
 _REFUSED_BEGINNINGS = ("_attn_implementation", "attn_implementation", "__")
 _REFUSED_END = "_internal"
+_HARMLESS = "__type"  # transformers 4 wrote it into each token of a tokenizer_config.json
 
 
 def read_json(path: Path, limit: int = CONFIG_BYTES, *, keys_are_ours: bool = True) -> dict[str, Any]:
@@ -141,6 +142,8 @@ def _check_levels(value: dict[str, Any], where: str, keys_are_ours: bool) -> Non
 
 def _check_keys(keys: Collection[str], where: str) -> None:
     for key in keys:
+        if key == _HARMLESS:
+            continue
         if key in _REFUSED_KEYS or key.startswith(_REFUSED_BEGINNINGS) or key.endswith(_REFUSED_END):
             raise ModelRefused(f"{where} has the key {key!r}, by which a model can have code run; remove it")
 

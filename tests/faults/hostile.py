@@ -363,7 +363,15 @@ HOSTILE: dict[str, Hostile] = {
         header(lambda entries: entries["classifier.bias"].update(dtype="U8", shape=[12])), (WEIGHTS, "'U8'")
     ),
     "tensor-negative": Hostile(header(shape_of_first([-1, -32])), (WEIGHTS, "no sizes")),
-    "tensor-huge": Hostile(header(shape_of_first([2**62, 2**62])), (WEIGHTS, "cannot be loaded")),
+    "tensor-huge": Hostile(header(shape_of_first([2**40, 2**40])), (WEIGHTS, "cannot be loaded")),
+    "tensor-huge-and-empty": Hostile(
+        header(lambda entries: entries.update(evil={"dtype": "F32", "shape": [0, 2**70], "data_offsets": [0, 0]})),
+        (WEIGHTS, "'evil'", "no sizes"),
+    ),
+    "tensor-axes": Hostile(
+        header(lambda entries: entries.update(evil={"dtype": "F32", "shape": [0] * 1_000, "data_offsets": [0, 0]})),
+        (WEIGHTS, "'evil'", "no sizes"),
+    ),
     "tensor-shape": Hostile(header(flatten), ("mismatched keys: classifier.weight",), base=False),
     "tensor-missing": Hostile(
         header(rename("classifier.bias", "classifier.other")), ("missing keys: classifier.bias",), base=False
