@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import save_random_model
 
 from sentiment_batch.errors import EnvironmentFailure, ModelRefused, UsageError
 from sentiment_batch.model import torch_engine
+from sentiment_batch.model.base import load_base_model
 from sentiment_batch.model.configuration import MODEL_TYPES
 from sentiment_batch.model.folder import read_model_folder
 from sentiment_batch.model.torch_engine import engine_of, load_engine, resolve_device, resolve_dtype, try_out
@@ -199,3 +201,16 @@ def test_weights_that_are_swapped_after_they_were_inspected_are_refused(tiny_mod
     weights.unlink()
     weights.symlink_to("a.safetensors")
     load_engine(folder, CPU, torch.float32)
+
+
+def test_a_model_is_tried_when_it_is_loaded(tmp_path: Path) -> None:
+    """Without a padding id a RoBERTa is built, and cannot count positions."""
+    from transformers import RobertaConfig
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    labels = {"id2label": {0: "a", 1: "b"}, "label2id": {"a": 0, "b": 1}}
+    save_random_model(tmp_path, RobertaConfig(**sizes, **labels, max_position_embeddings=66, pad_token_id=None))
+    with pytest.raises(ModelRefused, match="cannot label a text"):
+        load_engine(read_model_folder(str(tmp_path)), CPU, torch.float32)
+    with pytest.raises(ModelRefused, match="cannot label a text"):
+        load_base_model(str(tmp_path), None, ("a", "b"))
