@@ -16,7 +16,7 @@ from sentiment_batch.errors import InputError, UsageError
 from sentiment_batch.model.classifier import Classifier, Effort
 from sentiment_batch.model.folder import ModelFolder, read_model_folder
 from sentiment_batch.model.tokens import TokenIds, load_tokenizer, tokenise
-from sentiment_batch.read.parquet import is_text
+from sentiment_batch.read.texts import is_text
 
 STATUSES = ("ok", "empty_text", "null_text", "nonfinite_score")
 _OK, _EMPTY, _NULL, _NONFINITE = range(4)

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from sentiment_batch.config import ReadOptions
 from sentiment_batch.errors import InputError
 from sentiment_batch.read.chunk import Reject
-from sentiment_batch.read.parquet import as_strings
 from sentiment_batch.read.plan import open_inputs, plan, read_chunks
+from sentiment_batch.read.texts import as_strings
 
 _CHUNK_ROWS = 32_768
 MAX_LABELS = 100
