@@ -436,7 +436,7 @@ def int96_columns(moments: list[int], unit: str) -> dict[str, pa.Array]:
         "deep": pa.list_(pa.struct([("at", pa.list_(kind))])),
     }
     rows: dict[str, list[Any]] = {
-        "at": [moment for moment in moments],
+        "at": list(moments),
         "list": [[None, moment] for moment in moments],
         "two": [[moment, None] for moment in moments],
         "struct": [{"n": 2**62, "at": moment} for moment in moments],

@@ -160,8 +160,8 @@ def _check_moments(
     paths = [chunk.path_in_schema for chunk in _read_columns(group, columns) if is_int96(chunk)]
     if path := column_that_wraps(parquet, seconds, number, paths):
         raise InputError(
-            f"{where}, column {path!r}: has an INT96 timestamp before 1677 or after 2262, which nanoseconds cannot hold; "
-            "write it again as TIMESTAMP_MICROS, or leave the column out with --keep-columns"
+            f"{where}, column {path!r}: an INT96 timestamp before 1677 or after 2262, which nanoseconds cannot hold; "
+            "write the column again as TIMESTAMP_MICROS, or leave it out with --keep-columns"
         )
 
 
