@@ -1,5 +1,6 @@
 """Parquet: any cut of any file gives its rows once and in order; a bad text costs its row, a bad page the file."""
 
+import base64
 import datetime
 import decimal
 import hashlib
@@ -203,6 +204,25 @@ def test_a_text_that_is_no_utf8_costs_its_row_alone(
         assert reject["preview"] == raw[:256].decode(errors="backslashreplace")
     places = ["byte 0 of", "byte 6 of", "byte 0 of", "byte 0 of", "byte 300 of"]
     assert [reject["detail"][:9].strip() for reject in rejects] == [place[:9].strip() for place in places]
+
+
+@pytest.mark.parametrize("indices", [pa.int8(), pa.int32()], ids=str)
+def test_a_bad_text_behind_the_dictionary_of_its_row_group(folder: Path, indices: pa.DataType) -> None:
+    """A dictionary that grows too large ends, and the values behind it are written out: good rows are read by then."""
+    texts: list[bytes | None] = [b"%03d" % number for number in shuffled(60)]
+    texts[50] = b"\xff"
+    table = pa.table({"text": text_array(texts, pa.dictionary(indices, pa.string())), "n": shuffled(60)})
+    plain = table.set_column(0, "text", table.column("text").cast(pa.string()))
+    small = {"write_batch_size": 10, "data_page_size": 8, "dictionary_pagesize_limit": 40}
+    with pq.ParquetWriter(folder / "a.parquet", plain.schema, store_schema=False, **small) as writer:
+        writer.write_table(plain)
+        writer.add_key_value_metadata({"ARROW:schema": base64.b64encode(table.schema.serialize()).decode()})
+    assert parquet.schema(one(folder / "a.parquet")).field("text").type == table.schema.field("text").type
+    for chunk_rows in (1, 7, 1000):
+        batches, rejects = read(one(folder / "a.parquet"), ("text", "n"), chunk_rows=chunk_rows)
+        assert [reject["row"] for reject in rejects] == [50]
+        assert values(batches, "n") == [number for row, number in enumerate(shuffled(60)) if row != 50]
+        assert values(batches, "text") == decoded(texts[:50] + texts[51:])
 
 
 @plain_types

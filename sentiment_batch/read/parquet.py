@@ -17,7 +17,7 @@ from sentiment_batch.read.inputs import MAX_RATIO, InputFile
 from sentiment_batch.read.moments import column_that_wraps, is_int96, open_in_seconds
 from sentiment_batch.read.pages import BadPage, count_values, dictionary_bytes
 from sentiment_batch.read.source import raise_if_short
-from sentiment_batch.read.texts import as_strings, is_text, open_for_texts, text_batches, with_type
+from sentiment_batch.read.texts import as_strings, is_text, text_batches, with_type
 
 INVALID_UTF8 = "invalid_utf8"
 MAX_GROUP_BYTES = 2 * 2**30  # of one row group in memory, as its footer declares it
@@ -119,7 +119,6 @@ def _group_chunks(
     wanted = shard.start
     with (
         open_parquet(file) as parquet,
-        open_for_texts(file, parquet, text_column) as plain,
         open_in_seconds(file, parquet) as seconds,
         file.open(_HEADER_BYTES) as pages,
     ):
@@ -133,7 +132,7 @@ def _group_chunks(
                     _check_pages(pages, parquet.metadata.row_group(number), columns, where)
                     _check_moments(parquet, seconds, number, columns, where)
                 at_once = min(chunk_rows, _safe_rows(pages, parquet.metadata.row_group(number), columns))
-                for batch in text_batches(parquet, plain, number, columns, text_column, at_once):
+                for batch in text_batches(file, parquet, number, columns, text_column, at_once):
                     start = max(row, shard.start)
                     stop = min(row + batch.num_rows, wanted)
                     if start < stop:

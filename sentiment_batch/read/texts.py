@@ -1,11 +1,10 @@
-"""The texts of a Parquet file as strings, and back as the type that their column has.
+"""The texts of a Parquet file where they are a dictionary: one that is not UTF-8 must cost its own rows alone.
 
-In a dictionary one text that is not UTF-8 stands for any number of rows, and Arrow reads none of them where the indices
-are not of 32 bits. So the texts of such a column are read as what they are stored as, strings.
+Arrow reads nothing of such a dictionary where its indices are not of 32 bits. But it is stored as plain strings, like
+any text, and read as these if nobody tells Arrow that it was a dictionary once.
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,34 +26,38 @@ def as_strings(column: pa.Array) -> pa.Array:
     return column if pa.types.is_string(column.type) else pc.cast(column, pa.string())
 
 
-def open_for_texts(
-    file: InputFile, parquet: pq.ParquetFile, text_column: str
-) -> AbstractContextManager[pq.ParquetFile]:
-    """The file to read the texts from: the one that is open, unless they are a dictionary there."""
-    if pa.types.is_dictionary(parquet.schema_arrow.field(text_column).type):
-        return open_parquet(file, arrow_schema=False)
-    return nullcontext(parquet)
-
-
 def text_batches(
-    parquet: pq.ParquetFile,
-    plain: pq.ParquetFile,
-    group: int,
-    columns: tuple[str, ...],
-    text_column: str,
-    at_once: int,
+    file: InputFile, parquet: pq.ParquetFile, group: int, columns: tuple[str, ...], text_column: str, at_once: int
 ) -> Iterator[pa.RecordBatch]:
-    """The columns of a row group, the texts as strings; they may be in another order."""
-    if plain is parquet:
-        yield from parquet.iter_batches(at_once, row_groups=[group], columns=list(columns))
+    """The columns of a row group, in any order. Where the dictionary of the texts is not UTF-8, these are strings."""
+    done = 0
+    try:
+        for batch in parquet.iter_batches(at_once, row_groups=[group], columns=list(columns)):
+            if pa.types.is_dictionary(batch.column(text_column).type):
+                batch.column(text_column).validate(full=True)
+            yield batch
+            done += batch.num_rows
+    except pa.ArrowInvalid:
+        if not pa.types.is_dictionary(parquet.schema_arrow.field(text_column).type):
+            raise
+    else:
         return
-    texts = plain.iter_batches(at_once, row_groups=[group], columns=[text_column])
+    for batch in _plain_batches(file, parquet, group, columns, text_column, at_once):
+        yield batch.slice(min(done, batch.num_rows))
+        done = max(0, done - batch.num_rows)
+
+
+def _plain_batches(
+    file: InputFile, parquet: pq.ParquetFile, group: int, columns: tuple[str, ...], text_column: str, at_once: int
+) -> Iterator[pa.RecordBatch]:
     others = [name for name in columns if name != text_column]
-    if not others:
-        yield from texts
-        return
-    for left, right in _aligned(parquet.iter_batches(at_once, row_groups=[group], columns=others), texts):
-        yield left.append_column(text_column, right.column(text_column))
+    with open_parquet(file, arrow_schema=False) as plain:
+        texts = plain.iter_batches(at_once, row_groups=[group], columns=[text_column])
+        if not others:
+            yield from texts
+            return
+        for left, right in _aligned(parquet.iter_batches(at_once, row_groups=[group], columns=others), texts):
+            yield left.append_column(text_column, right.column(text_column))
 
 
 def _aligned(
@@ -71,7 +74,7 @@ def _aligned(
 
 def with_type(batch: pa.RecordBatch, field: pa.Field) -> pa.RecordBatch:
     """The batch with its texts in a dictionary again, if that is what the field has."""
-    if not pa.types.is_dictionary(field.type):
+    if batch.column(field.name).type == field.type:
         return batch
     encoded = batch.column(field.name).dictionary_encode()
     indices, values = encoded.indices.cast(field.type.index_type), encoded.dictionary.cast(field.type.value_type)
