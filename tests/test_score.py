@@ -471,6 +471,19 @@ def test_column_names_that_collide(tiny_model: Path, tmp_path: Path, program: Pr
     assert program(*arguments, "--keep-columns", "text", "--overwrite").code == 0, "it is not in the output"
 
 
+def test_a_column_that_differs_from_an_added_one_in_case_alone(
+    tiny_model: Path, tmp_path: Path, program: Program
+) -> None:
+    (tmp_path / "a.tsv").write_text("text\tStatus\tProb_NEUTRAL\nenak\tnew\tx\n")
+    arguments = ("score", tmp_path / "a.tsv", "--model", tiny_model, "--output", tmp_path / "out")
+    ended = program(*arguments)
+    assert (ended.code, "'Prob_NEUTRAL' already; give --prefix" in ended.err) == (2, True)
+    assert program(*arguments, "--prefix", "sb_").code == 0
+    parts = f"'{tmp_path}/out/*.parquet'"
+    [row] = duckdb.sql(f"SELECT status, sb_status, prob_neutral, typeof(sb_prob_neutral) FROM {parts}").fetchall()
+    assert row == ("new", "ok", "x", "FLOAT")
+
+
 @needs_smsa
 def test_the_masked_smsa_test_split_can_be_scored(tiny_model: Path, tmp_path: Path) -> None:
     from conftest import SMSA
