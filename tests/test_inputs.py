@@ -340,6 +340,27 @@ def test_nothing_is_said_where_nothing_is_left_out(tmp_path: Path, caplog: pytes
     assert caplog.records == []
 
 
+def test_columns_in_the_names_of_folders_are_said_to_be_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = [f"lake/year=2026/day={day}/{part}.tsv" for day in (1, 2) for part in "ab"]
+    for name in [*names, "lake/kind=x/c.tsv", "other/a=b.tsv"]:
+        put(tmp_path / name)
+    for given, columns in (
+        ("lake", "'day', 'kind', 'year'"),
+        ("lake/year=2026", "'day'"),
+        ("lake/year=*/day=*/a.tsv", "'day', 'year'"),
+        ("lake/year=2026/**/a.tsv", "'day'"),
+    ):
+        caplog.clear()
+        found(tmp_path / given)
+        (line,) = caplog.records
+        assert line.getMessage().startswith(f"{tmp_path / given}: the names of its folders are no columns")
+        assert f"do not get {columns};" in line.getMessage()
+    caplog.clear()
+    for given in ("lake/year=2026/day=1", "lake/kind=x/*.tsv", "lake/year=2026/day=2/a.tsv", "other"):
+        found(tmp_path / given)
+    assert caplog.records == [], "who names a folder knows its name"
+
+
 def test_what_is_left_out_of_a_pattern_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     for name in ("a.tsv", "_b.tsv"):

@@ -86,7 +86,7 @@ def read_splits(train: tuple[str, ...], valid: str, label_column: str, how: Read
     if pair := same_but_for_case(labels):
         raise InputError(
             f"{where}: the labels {' and '.join(map(shown_label, pair))} differ in case alone, and so would the "
-            "columns of their probabilities, which DuckDB and Spark take for one; if they are one label, write them alike"
+            "columns of their probabilities, which DuckDB and Spark take for one; write them alike if they are one"
         )
     unknown = sorted(set(chosen_by.labels) - set(labels))
     if unknown:
