@@ -4,6 +4,8 @@ import bz2
 import gzip
 import hashlib
 import os
+import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -286,9 +288,24 @@ def test_an_archive_with_a_wrong_checksum_is_refused(tmp_path: Path, suffix: str
 
 
 @compressed
+@pytest.mark.parametrize("first", [400_000, 3 * MIB])
+def test_damage_behind_the_first_member_of_an_archive_is_told_where_it_is(
+    tmp_path: Path, suffix: str, first: int
+) -> None:
+    noise = random.Random(0).randbytes(first)
+    whole, pack = COMPRESS[suffix](noise), COMPRESS[suffix]
+    path = put(tmp_path / f"a.tsv{suffix}", whole + pack(DATA)[:40] + bytes(40))
+    with pytest.raises(InputError, match=r"cannot be read near byte \d+ \(behind byte \d+ unpacked\)") as caught:
+        list(byte_blocks(one(path)))
+    packed, unpacked = map(int, re.findall(r"byte (\d+)", str(caught.value)))
+    assert len(whole) <= packed <= os.path.getsize(path)
+    assert first - MIB < unpacked <= first
+
+
+@compressed
 def test_what_is_no_archive_is_refused(tmp_path: Path, suffix: str) -> None:
     path = put(tmp_path / f"a.tsv{suffix}", DATA)
-    with pytest.raises(InputError, match="cannot be read near byte 0") as caught:
+    with pytest.raises(InputError, match=r"cannot be read near byte \d+ \(behind byte 0 unpacked\)") as caught:
         list(byte_blocks(one(path)))
     assert path in str(caught.value)
 

@@ -125,25 +125,29 @@ def byte_blocks(file: InputFile, start: int = 0, stop: int | None = None) -> Ite
     In a compressed file the bytes before `start` are unpacked and dropped. Raises `InputError` for a file that cannot
     be read and for a compressed stream that is cut short or damaged.
     """
-    position = 0
+    position = packed = 0
     try:
         with file.open() as source, pa.input_stream(source, compression=file.compression) as stream:
-            if start and not file.compression:
-                position = stream.seek(start)
-            while position < start and (skipped := stream.read(min(_BLOCK_BYTES, start - position))):
-                position += len(skipped)
-            while stop is None or position < stop:
-                block = stream.read(_BLOCK_BYTES if stop is None else min(_BLOCK_BYTES, stop - position))
-                if not block:
-                    return
-                position += len(block)
-                if file.compression:
-                    _check_ratio(file, position, source.tell())
-                stop_signal.check()  # a large text file is read for minutes before its first row is labelled
-                yield block
+            try:
+                if start and not file.compression:
+                    position = stream.seek(start)
+                while position < start and (skipped := stream.read(min(_BLOCK_BYTES, start - position))):
+                    position += len(skipped)
+                while stop is None or position < stop:
+                    block = stream.read(_BLOCK_BYTES if stop is None else min(_BLOCK_BYTES, stop - position))
+                    if not block:
+                        return
+                    position += len(block)
+                    if file.compression:
+                        _check_ratio(file, position, source.tell())
+                    stop_signal.check()  # a large text file is read for minutes before its first row is labelled
+                    yield block
+            finally:
+                packed = source.tell()
     except (OSError, pa.ArrowException) as error:
         raise_if_short(error)
-        raise InputError(f"{file.path} cannot be read near byte {position}: {error}; nothing was published") from error
+        place = f"{packed} (behind byte {position} unpacked)" if file.compression else f"{position}"
+        raise InputError(f"{file.path} cannot be read near byte {place}: {error}; nothing was published") from error
 
 
 def check_is_text(file: InputFile) -> None:
@@ -200,8 +204,8 @@ def _say_partitions(given: str, paths: list[str]) -> None:
     folders = {name for path in paths for name in path.split("/")[:-1] if name not in spelt_out}
     if columns := sorted({name.partition("=")[0] for name in folders if "=" in name}):
         log.warning(
-            "%s: the names of its folders are no columns here, so the rows do not get %s; label the folders one by one to "
-            "keep them apart",
+            "%s: the names of its folders are no columns here, so the rows do not get %s; label the folders one by one "
+            "to keep them apart",
             given,
             ", ".join(map(repr, columns)),
         )
