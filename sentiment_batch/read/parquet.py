@@ -60,8 +60,8 @@ def _believable(sizes: list[int], file_bytes: int) -> list[int]:
     every row.
     """
     sizes = [max(0, size) for size in sizes]
-    most = MAX_RATIO * file_bytes
-    return sizes if sum(sizes) <= most else [size * most // sum(sizes) for size in sizes]
+    total, most = sum(sizes), MAX_RATIO * file_bytes
+    return sizes if total <= most else [size * most // total for size in sizes]
 
 
 def _pieces(rows: int, size: int, shard_rows: int, shard_bytes: int) -> list[int]:
