@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sentiment_batch.config import LabelOptions
-from sentiment_batch.errors import InputError, UsageError
+from sentiment_batch.errors import InputError, ModelRefused, UsageError
 from sentiment_batch.model.classifier import Classifier, Effort
-from sentiment_batch.model.folder import ModelFolder, read_model_folder
+from sentiment_batch.model.folder import TOKENIZER, ModelFolder, read_model_folder
 from sentiment_batch.model.tokens import TokenIds, load_tokenizer, tokenise
-from sentiment_batch.read.parquet import is_text
+from sentiment_batch.read.split import same_but_for_case
+from sentiment_batch.read.texts import is_text
 
 STATUSES = ("ok", "empty_text", "null_text", "nonfinite_score")
 _OK, _EMPTY, _NULL, _NONFINITE = range(4)
@@ -85,18 +86,27 @@ class Labeller:
         ]
 
     def check_columns(self, schema: pa.Schema) -> None:
-        """Raise if the rows lack the text column, or have one that is to be added."""
+        """Raise if the rows lack the text column, or have one that is to be added.
+
+        DuckDB and Spark do not tell `Status` from `status`: two such columns are one name too many for them.
+        """
         if self.text_column not in schema.names:
             raise InputError(f"no column {self.text_column!r}; there are: {', '.join(map(repr, schema.names))}")
         if not is_text(schema.field(self.text_column).type):
             kind = schema.field(self.text_column).type
             raise InputError(f"the column {self.text_column!r} holds {kind}, not strings; cast it")
+        there = {name.lower(): name for name in schema.names}
         for field in self.added_fields():
-            if field.name in schema.names:
+            if found := there.get(field.name.lower()):
                 raise UsageError(
-                    f"the input has a column {field.name!r} already; give --prefix, such as --prefix sb_, "
+                    f"the input has a column {found!r} already; give --prefix, such as --prefix sb_, "
                     "to name the added columns otherwise"
                 )
+        if pair := same_but_for_case(self.labels):
+            raise ModelRefused(
+                f"{self.folder.path}: the labels {pair[0]!r} and {pair[1]!r} differ in case alone, and so would their "
+                "columns, which DuckDB and Spark take for one; give one another name in its config.json"
+            )
 
     def added_fields(self) -> list[pa.Field]:
         """The columns that labelling adds, in their order."""
@@ -124,7 +134,8 @@ class Labeller:
 
     @cached_property
     def tokenizer(self) -> Any:
-        return load_tokenizer(self.folder.path, self.folder.vocab_size)
+        folder = self.folder
+        return load_tokenizer(folder.path, folder.vocab_size, folder.inspected.hashes[TOKENIZER])
 
     @cached_property
     def classifier(self) -> Classifier:

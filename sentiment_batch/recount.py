@@ -115,22 +115,34 @@ def _csv_fields(record: bytes) -> list[str] | str | None:
 
 
 def _parquet_rows(path: str, columns: list[str], text_column: str) -> Iterator[Row]:
-    wanted = list(dict.fromkeys([*columns, text_column]))
-    how = {"page_checksum_verification": True, "arrow_extensions_enabled": False}
-    with open_input(path) as raw, pq.ParquetFile(pa.PythonFile(raw, mode="r"), **how) as file:
+    others = [name for name in columns if name != text_column]
+    with open_input(path) as raw:
+        stored, file = _text_file(raw), _parquet_file(raw)
+        seconds = _parquet_file(raw, coerce_int96_timestamp_unit="s")
+        int96 = [name for name in others if seconds.schema_arrow.field(name) != file.schema_arrow.field(name)]
         for number in range(file.num_row_groups):
-            group = file.read_row_group(number, columns=wanted)
-            texts = group.column(text_column)
-            if pa.types.is_dictionary(texts.type):
-                texts = texts.cast(texts.type.value_type)
+            texts = stored.read_row_group(number, columns=[text_column]).column(text_column)
             raw_texts = texts.cast(pa.large_binary()).to_pylist()
-            whole = [_is_utf8(value) for value in raw_texts]
-            if not all(whole):
-                shown = [value if value is None else str(value, "utf-8", "replace") for value in raw_texts]
-                group = group.set_column(wanted.index(text_column), text_column, pa.array(shown, pa.large_string()))
-            values = [plain_values(group.column(name)) for name in columns]
-            for row, good in enumerate(whole):
-                yield [column[row] for column in values] if good else None
+            group = file.read_row_group(number, columns=others)
+            values = {name: plain_values(group.column(name)) for name in others} | {text_column: _shown(raw_texts)}
+            coarse = seconds.read_row_group(number, columns=int96)
+            values |= {name: _exact_values(group.column(name), coarse.column(name)) for name in int96}
+            for row, text in enumerate(raw_texts):
+                yield [values[name][row] for name in columns] if _is_utf8(text) else None
+
+
+def _parquet_file(raw: BinaryIO, **how: Any) -> pq.ParquetFile:
+    checked = {"page_checksum_verification": True, "arrow_extensions_enabled": False}
+    return pq.ParquetFile(pa.PythonFile(raw, mode="r"), **checked, **how)
+
+
+def _text_file(raw: BinaryIO) -> pq.ParquetFile:
+    """The file as if there were no Arrow schema in it, by which Arrow reads nothing of some dictionaries."""
+    size = raw.seek(0, io.SEEK_END)
+    raw.seek(size - 8)
+    raw.seek(size - 8 - int.from_bytes(raw.read(4), "little"))
+    footer = raw.read().replace(b"ARROW:schema", b"no schema...")
+    return _parquet_file(raw, metadata=pq.read_metadata(pa.BufferReader(footer)))
 
 
 def _is_utf8(value: bytes | None) -> bool:
@@ -141,17 +153,58 @@ def _is_utf8(value: bytes | None) -> bool:
     return True
 
 
+def _shown(values: list[bytes | None]) -> list[str | None]:
+    """Strings, UTF-8 or not: other ones for other bytes."""
+    return [None if value is None else str(value, "utf-8", "surrogateescape") for value in values]
+
+
 def plain_values(column: pa.ChunkedArray | pa.Array) -> list[Any]:
     """The column as Python values that can be compared: points in time as whole numbers, not a number as a word."""
-    nested = pa.types.is_nested(column.type)
-    values = column.cast(_plain_type(column.type)).to_pylist()
-    return [repr(value) if nested else "nan" if value != value else value for value in values]
+    return _comparable(column.type, _python_values(column))
+
+
+def _exact_values(column: pa.ChunkedArray, coarse: pa.ChunkedArray) -> list[Any]:
+    """As `plain_values`, with INT96 timestamps as they are; in `coarse` these are seconds, which hold them all."""
+    pairs = zip(_python_values(column), _python_values(coarse), strict=True)
+    return _comparable(column.type, [_exact(coarse.type, *pair) for pair in pairs])
+
+
+def _exact(type: pa.DataType, fine: Any, seconds: Any) -> Any:
+    """The value with its INT96 timestamps in nanoseconds, however many; `fine` has them modulo 2 ** 64."""
+    if fine is None:
+        return None
+    if pa.types.is_timestamp(type) and type.unit == "s":  # Parquet itself knows no seconds
+        return seconds * 10**9 + (fine - seconds * 10**9) % 2**64
+    if pa.types.is_struct(type):
+        return {field.name: _exact(field.type, fine[field.name], seconds[field.name]) for field in type}
+    if pa.types.is_map(type):
+        kinds = (type.key_type, type.item_type)
+        return [tuple(map(_exact, kinds, *entries)) for entries in zip(fine, seconds, strict=True)]
+    if pa.types.is_nested(type):
+        return [_exact(type.value_type, *pair) for pair in zip(fine, seconds, strict=True)]
+    return fine
+
+
+def _python_values(column: pa.ChunkedArray | pa.Array) -> list[Any]:
+    return list(column.cast(_plain_type(column.type)).to_pylist())
+
+
+def _comparable(type: pa.DataType, values: list[Any]) -> list[Any]:
+    if pa.types.is_nested(type):
+        return list(map(repr, values))
+    if pa.types.is_large_binary(_plain_type(type)):
+        return list(_shown(values))
+    return ["nan" if value != value else value for value in values]
 
 
 def _plain_type(type: pa.DataType) -> pa.DataType:
-    """The type that says the same in numbers: Python has no nanoseconds."""
+    """The type that says the same in numbers and bytes: Python has no nanoseconds, and strings may be no UTF-8."""
+    if isinstance(type, pa.BaseExtensionType):
+        return _plain_type(type.storage_type)
     if pa.types.is_dictionary(type):
-        return type.value_type
+        return _plain_type(type.value_type)
+    if pa.types.is_string(type) or pa.types.is_large_string(type) or pa.types.is_string_view(type):
+        return pa.large_binary()
     if pa.types.is_temporal(type) and not pa.types.is_interval(type):
         return pa.int32() if pa.types.is_date32(type) or pa.types.is_time32(type) else pa.int64()
     if pa.types.is_struct(type):

@@ -11,9 +11,10 @@ import torch
 from conftest import LABELS, save_random_model
 
 from sentiment_batch.errors import InputError, ModelRefused
+from sentiment_batch.model import base
 from sentiment_batch.model.base import load_base_model
 from sentiment_batch.model.configuration import MODEL_TYPES
-from sentiment_batch.model.folder import read_model_folder
+from sentiment_batch.model.folder import inspect_folder, read_model_folder
 from sentiment_batch.model.saved import save_model
 from sentiment_batch.model.torch_engine import load_engine
 
@@ -164,3 +165,93 @@ def test_a_model_of_the_hub_without_safetensors(cache: Path, tiny_model: Path) -
     fill_cache(cache, tiny_model, "model.safetensors")
     with pytest.raises(ModelRefused, match=r"no safetensors weights.*refs/pr/N"):
         load_base_model("someone/bert", None, LABELS)
+
+
+def plain_base(tiny_model: Path, folder: Path, **files: str) -> str:
+    """A base model without tokenizer.json."""
+    shutil.copytree(tiny_model, folder)
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").unlink()
+    for name, content in files.items():
+        (folder / name.replace("_", ".")).write_text(content)
+    return str(folder)
+
+
+def test_a_tokenizer_of_a_plain_vocabulary(tiny_model: Path, tmp_path: Path) -> None:
+    """As indobert-base-p1 has it."""
+    expected = load_base_model(str(tiny_model), None, LABELS).tokenizer
+    words = sorted(expected.get_vocab(), key=expected.get_vocab().__getitem__)
+    found = load_base_model(plain_base(tiny_model, tmp_path / "base", vocab_txt="\n".join(words)), None, LABELS)
+    assert found.tokenizer.get_vocab() == expected.get_vocab()
+    text = "enak sekali, tidak \u5473 mengecewakan"
+    assert found.tokenizer(text).input_ids == expected(text).input_ids
+
+
+def test_a_tokenizer_of_a_plain_vocabulary_and_merges(tiny_model: Path, tmp_path: Path) -> None:
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *"enak", "en", "ak", "enak"]
+    folder = plain_base(
+        tiny_model,
+        tmp_path / "base",
+        vocab_json=json.dumps({token: number for number, token in enumerate(tokens)}),
+        merges_txt="#version: 0.2\ne n\na k\nen ak\n",
+    )
+    (Path(folder) / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "RobertaTokenizer"}))
+    assert load_base_model(folder, None, LABELS).tokenizer("enak").input_ids == [0, tokens.index("enak"), 2]
+    (Path(folder) / "merges.txt").unlink()
+    with pytest.raises(ModelRefused, match=r"no tokenizer\.json, nor .*vocab\.json and merges\.txt"):
+        load_base_model(folder, None, LABELS)
+
+
+@pytest.mark.parametrize(
+    "given", ["BertTokenizer", "XLMRobertaTokenizer", "AlbertTokenizer", "PreTrainedTokenizerFast"]
+)
+def test_a_base_model_without_the_files_of_its_tokenizer(given: str, tiny_model: Path, tmp_path: Path) -> None:
+    """transformers makes a tokenizer of five words where it finds none for a BERT; SentencePiece is not read."""
+    folder = Path(plain_base(tiny_model, tmp_path / "base"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": given}))
+    for name in ("spiece.model", "sentencepiece.bpe.model", "spm.model", "tokenizer.model"):
+        (folder / name).write_bytes(b"\x0a\x03abc")
+    with pytest.raises(ModelRefused, match=r"no tokenizer\.json, nor what a .* save it as tokenizer\.json"):
+        load_base_model(str(folder), None, LABELS)
+
+
+def test_a_vocabulary_without_its_unknown_word_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    folder = plain_base(tiny_model, tmp_path / "base", vocab_txt="[PAD]\n[CLS]\n[SEP]\n[MASK]\nenak\n")
+    with pytest.raises(ModelRefused, match=r"the tokenizer of .* has unk_token = '\[UNK\]'"):
+        load_base_model(folder, None, LABELS)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+def test_a_tokenizer_that_is_swapped_after_it_was_inspected_is_refused(
+    name: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_model, tmp_path / "base")
+
+    def inspected_and_swapped(folder: Path) -> Any:
+        inspected = inspect_folder(folder)
+        (folder / name).write_text((folder / name).read_text() + " ")
+        return inspected
+
+    monkeypatch.setattr(base, "inspect_folder", inspected_and_swapped)
+    with pytest.raises(ModelRefused, match=f"{name} changed while it was loaded"):
+        load_base_model(str(tmp_path / "base"), None, LABELS)
+
+
+def test_cutting_and_padding_of_a_base_model_are_left_out(tiny_model: Path, tmp_path: Path) -> None:
+    """Padding to 10**12 tokens ends the process, at the first text that transformers itself tries."""
+    shutil.copytree(tiny_model, tmp_path / "base")
+    path = tmp_path / "base" / "tokenizer.json"
+    padding = {"strategy": {"Fixed": 10**12}, "direction": "Right", "pad_to_multiple_of": None}
+    padding |= {"pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"}
+    cutting = {"direction": "Right", "max_length": 0, "strategy": "LongestFirst", "stride": 10**9}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "padding": padding, "truncation": cutting}))
+    expected = load_base_model(str(tiny_model), None, LABELS).tokenizer("enak").input_ids
+    assert load_base_model(str(tmp_path / "base"), None, LABELS).tokenizer("enak").input_ids == expected
+
+
+def test_tokens_as_transformers_4_wrote_them(tiny_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "base")
+    token = {"__type": "AddedToken", "content": "[UNK]", "lstrip": False, "normalized": True, "rstrip": False}
+    given = {"tokenizer_class": "BertTokenizer", "unk_token": {**token, "single_word": False}}
+    (tmp_path / "base" / "tokenizer_config.json").write_text(json.dumps(given))
+    assert load_base_model(str(tmp_path / "base"), None, LABELS).tokenizer.unk_token == "[UNK]"

@@ -298,9 +298,9 @@ def test_a_byte_order_mark_before_a_quote_is_no_text(folder: Path, first: tuple[
 
 
 def test_a_quote_behind_a_byte_order_mark_that_is_never_closed_costs_one_row(folder: Path) -> None:
-    for line in (b'"open,x', b'"x"y,z'):
+    for line, reason in ((b'"open,x', "unterminated_quote"), (b'"x"y,z', "text_after_quote")):
         result = read(folder / "a.csv", BOM + line + b"\nb,c\n", ("text", "label"))
-        assert (result.rows, faults(result)) == ([("b", "c")], [(0, "unterminated_quote")])
+        assert (result.rows, faults(result)) == ([("b", "c")], [(0, reason)])
 
 
 def test_a_rejected_first_row_is_found_again_with_its_byte_order_mark(folder: Path) -> None:
@@ -362,7 +362,7 @@ def test_a_bad_csv_record_is_rejected_as_a_whole(folder: Path) -> None:
         (0, "invalid_utf8"),
         (1, "field_count"),
         (2, "unterminated_quote"),
-        (4, "unterminated_quote"),
+        (4, "text_after_quote"),
     ]
     lengths = [(reject["byte_offset"], reject["byte_length"]) for reject in result.rejects]
     assert lengths == [(11, 7), (19, 9), (29, 7), (41, 6)]

@@ -29,8 +29,9 @@ def write_config(folder: Path, **changes: Any) -> None:
 
 
 def write_tokenizer(folder: Path, *words: str) -> None:
-    vocabulary = {word: number for number, word in enumerate(words)}
-    (folder / "tokenizer.json").write_text(json.dumps({"model": {"type": "WordLevel", "vocab": vocabulary}}))
+    vocabulary = {word: number for number, word in enumerate(("<unk>", *words))}
+    model = {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<unk>"}
+    (folder / "tokenizer.json").write_text(json.dumps({"model": model}))
 
 
 def write_weights(path: Path, *numbers: float, name: str = "weight") -> None:
@@ -351,3 +352,10 @@ def test_the_digest_knows_which_file_has_which_content(folder: Path) -> None:
     (folder / "a").write_text("2")
     (folder / "b").write_text("1")
     assert files_digest(str(folder), ("a", "b")) != before
+
+
+@pytest.mark.parametrize("name", [3, ["scratch"], {"a": 1}, "\x1b[2J", "a\nb", "a" * 5_000])
+def test_a_training_account_with_a_base_model_that_is_no_name(folder: Path, name: Any) -> None:
+    (folder / "training.json").write_text(json.dumps({"base_model": name}))
+    assert "training.json has base_model = " in refusal(folder)
+    assert refusal(folder).isprintable()

@@ -12,7 +12,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sentiment_batch.read import framing
-from sentiment_batch.read.framing import LINE_TOO_LONG, UNTERMINATED_QUOTE, Record, lines, quoted_records, split_quoted
+from sentiment_batch.read.framing import (
+    LINE_TOO_LONG,
+    TEXT_AFTER_QUOTE,
+    UNTERMINATED_QUOTE,
+    Record,
+    lines,
+    quoted_records,
+    split_quoted,
+)
 
 BOM = b"\xef\xbb\xbf"
 BLOCK_SIZES = (1, 2, 3, 7, 64, 4096, 2**20)
@@ -36,8 +44,8 @@ def naive_lines(data: bytes) -> list[tuple[int, bytes]]:
     return found if start == len(data) else [*found, (start, data[start:])]
 
 
-def naive_csv(data: bytes) -> list[tuple[int, bytes, list[bytes] | None]]:
-    """(offset, bytes, fields) of every CSV record, by the grammar of RFC 4180; no fields for a line outside of it."""
+def naive_csv(data: bytes) -> list[tuple[int, bytes, list[bytes] | str]]:
+    """(offset, bytes, fields) of every CSV record, by the grammar of RFC 4180; a reason for a line outside of it."""
     found, start = [], 0
     while start < len(data):
         fields, stop = naive_record(data, start)
@@ -46,7 +54,7 @@ def naive_csv(data: bytes) -> list[tuple[int, bytes, list[bytes] | None]]:
     return found
 
 
-def naive_record(data: bytes, start: int) -> tuple[list[bytes] | None, int]:
+def naive_record(data: bytes, start: int) -> tuple[list[bytes] | str, int]:
     """The fields of the record that begins at `start`, and the position of the line feed behind it."""
     fields: list[bytes] = []
     position = start
@@ -56,14 +64,15 @@ def naive_record(data: bytes, start: int) -> tuple[list[bytes] | None, int]:
             position += 1
             while data[position : position + 1] != b'"' or data[position : position + 2] == b'""':
                 if position >= len(data):
-                    return None, line_end(data, start)
+                    return UNTERMINATED_QUOTE, line_end(data, start)
                 value += data[position : position + 1]
                 position += 2 if data[position : position + 2] == b'""' else 1
             position += 1
             if data[position:] == b"\r" or data[position : position + 2] == b"\r\n":
                 position += 1
             if data[position : position + 1] not in (b",", b"\n", b""):
-                return None, line_end(data, start)
+                closed = position <= line_end(data, start)  # on the line that opened it
+                return TEXT_AFTER_QUOTE if closed else UNTERMINATED_QUOTE, line_end(data, start)
         else:
             value = b""
             while position < len(data) and data[position] not in b",\n":
@@ -174,8 +183,8 @@ def test_csv_records_are_those_of_the_grammar_for_every_block_size(data: bytes) 
     assert [(record.offset, record.data) for record in records] == [(start, raw) for start, raw, _ in expected]
     for record, (_, raw, fields) in zip(records, expected, strict=True):
         assert record.length == len(raw)
-        if fields is None:
-            assert record.reason == UNTERMINATED_QUOTE
+        if isinstance(fields, str):
+            assert record.reason == fields
         else:
             assert (record.reason, fields_of(record)) == ("", fields)
     for size in (1, 2, 3, 7):
@@ -206,11 +215,10 @@ def test_a_stray_quote_costs_one_row(data: st.DataObject) -> None:
     stray = data.draw(st.integers(0, len(rows) - 1))
     raw = [csv_bytes([row]).removesuffix(b"\n") for row in rows]
     raw[stray] = data.draw(st.sampled_from([b'"never closed,x', b'y,"never closed', b'"x"y,z', b'"']))
+    reason = TEXT_AFTER_QUOTE if raw[stray] == b'"x"y,z' else UNTERMINATED_QUOTE
     records = records_of(b"\n".join(raw))
     assert [record.data for record in records] == raw
-    assert [record.reason for record in records] == [
-        UNTERMINATED_QUOTE * (number == stray) for number in range(len(raw))
-    ]
+    assert [record.reason for record in records] == [reason * (number == stray) for number in range(len(raw))]
 
 
 @pytest.mark.parametrize(
@@ -225,17 +233,18 @@ def test_a_stray_quote_costs_one_row(data: st.DataObject) -> None:
         (",,", ["", "", ""]),
         ("", [""]),
         ('""', [""]),
-        ('a,"', None),
-        ('"a" ,b', None),
-        ('"a"b"', None),
-        ('"a"\rb', None),
+        ('a,"', UNTERMINATED_QUOTE),
+        ('"a" ,b', TEXT_AFTER_QUOTE),
+        ('"a"b"', TEXT_AFTER_QUOTE),
+        ('"a"\rb', TEXT_AFTER_QUOTE),
+        ('c,"a""b",""d', TEXT_AFTER_QUOTE),
     ],
 )
-def test_quotes_one_by_one(line: str, fields: list[str] | None) -> None:
+def test_quotes_one_by_one(line: str, fields: list[str] | str) -> None:
     before, record, after = records_of(f"x,y\n{line}\nb,a\n".encode())
     assert (before.data, record.data, after.data) == (b"x,y", line.encode(), b"b,a")
-    if fields is None:
-        assert record.reason == UNTERMINATED_QUOTE
+    if isinstance(fields, str):
+        assert record.reason == fields
     else:
         assert split_quoted(record.data.decode()) == fields
 

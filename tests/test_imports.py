@@ -11,7 +11,16 @@ PACKAGE = Path(__file__).parents[1] / "sentiment_batch"
 BASE = {"errors", "config", "stop", "ahead", "logs", "parameters", "remote"}
 ROOMS = ("read", "model", "write", "measure")
 HEAVY = {"torch", "transformers"}
-MAY_BE_HEAVY = {"training.py", "base.py", "checkpoint.py", "fit.py", "saved.py", "scratch.py", "torch_engine.py"}
+MAY_BE_HEAVY = {
+    "training.py",
+    "base.py",
+    "checkpoint.py",
+    "fit.py",
+    "saved.py",
+    "scratch.py",
+    "tensors.py",
+    "torch_engine.py",
+}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

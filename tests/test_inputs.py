@@ -4,6 +4,8 @@ import bz2
 import gzip
 import hashlib
 import os
+import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -286,9 +288,24 @@ def test_an_archive_with_a_wrong_checksum_is_refused(tmp_path: Path, suffix: str
 
 
 @compressed
+@pytest.mark.parametrize("first", [400_000, 3 * MIB])
+def test_damage_behind_the_first_member_of_an_archive_is_told_where_it_is(
+    tmp_path: Path, suffix: str, first: int
+) -> None:
+    noise = random.Random(0).randbytes(first)
+    whole, pack = COMPRESS[suffix](noise), COMPRESS[suffix]
+    path = put(tmp_path / f"a.tsv{suffix}", whole + pack(DATA)[:40] + bytes(40))
+    with pytest.raises(InputError, match=r"cannot be read near byte \d+ \(behind byte \d+ unpacked\)") as caught:
+        list(byte_blocks(one(path)))
+    packed, unpacked = map(int, re.findall(r"byte (\d+)", str(caught.value)))
+    assert len(whole) <= packed <= os.path.getsize(path)
+    assert first - MIB < unpacked <= first
+
+
+@compressed
 def test_what_is_no_archive_is_refused(tmp_path: Path, suffix: str) -> None:
     path = put(tmp_path / f"a.tsv{suffix}", DATA)
-    with pytest.raises(InputError, match="cannot be read near byte 0") as caught:
+    with pytest.raises(InputError, match=r"cannot be read near byte \d+ \(behind byte 0 unpacked\)") as caught:
         list(byte_blocks(one(path)))
     assert path in str(caught.value)
 
@@ -338,6 +355,27 @@ def test_nothing_is_said_where_nothing_is_left_out(tmp_path: Path, caplog: pytes
     found(tmp_path / "*.tsv")
     found(tmp_path / "a.tsv")
     assert caplog.records == []
+
+
+def test_columns_in_the_names_of_folders_are_said_to_be_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = [f"lake/year=2026/day={day}/{part}.tsv" for day in (1, 2) for part in "ab"]
+    for name in [*names, "lake/kind=x/c.tsv", "other/a=b.tsv"]:
+        put(tmp_path / name)
+    for given, columns in (
+        ("lake", "'day', 'kind', 'year'"),
+        ("lake/year=2026", "'day'"),
+        ("lake/year=*/day=*/a.tsv", "'day', 'year'"),
+        ("lake/year=2026/**/a.tsv", "'day'"),
+    ):
+        caplog.clear()
+        found(tmp_path / given)
+        (line,) = caplog.records
+        assert line.getMessage().startswith(f"{tmp_path / given}: the names of its folders are no columns")
+        assert f"do not get {columns};" in line.getMessage()
+    caplog.clear()
+    for given in ("lake/year=2026/day=1", "lake/kind=x/*.tsv", "lake/year=2026/day=2/a.tsv", "other"):
+        found(tmp_path / given)
+    assert caplog.records == [], "who names a folder knows its name"
 
 
 def test_what_is_left_out_of_a_pattern_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

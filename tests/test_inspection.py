@@ -1,5 +1,6 @@
 """model/inspection.py: JSON from strangers, and the entries of their folders."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from conftest import time_limit
 
 from sentiment_batch.errors import ModelRefused
-from sentiment_batch.model.inspection import check_entries, parse_json, read_json
+from sentiment_batch.model.inspection import check_entries, parse_json, read_again, read_json
 
 
 def nested(depth: int) -> bytes:
@@ -64,3 +65,18 @@ def test_links_inside_the_folder_and_a_link_to_the_folder(tmp_path: Path) -> Non
     (tmp_path / "model" / "b.json").symlink_to("a.json")
     (tmp_path / "latest").symlink_to("model")
     check_entries(tmp_path / "latest")
+
+
+def test_the_type_of_a_token_is_no_code() -> None:
+    """As transformers 4 wrote tokens into tokenizer_config.json."""
+    token = b'{"unk_token": {"__type": "AddedToken", "content": "<unk>"}}'
+    assert parse_json(token, "a")["unk_token"]["content"] == "<unk>"
+
+
+def test_a_file_is_read_again_only_if_it_is_the_same(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"{}")
+    inspected = hashlib.sha256(b"{}").hexdigest()
+    assert read_again(tmp_path / "a", inspected) == read_again(tmp_path / "a", None) == b"{}"
+    (tmp_path / "a").write_bytes(b"[]")
+    with pytest.raises(ModelRefused, match="a changed while it was loaded; run again when nobody writes to it"):
+        read_again(tmp_path / "a", inspected)

@@ -160,12 +160,28 @@ def test_what_it_refuses(labeller: Labeller, tiny_model: Path, tmp_path: Path) -
         labeller(pa.table({"review": ["a"]}))
     with pytest.raises(UsageError, match=r"column 'status' already; give --prefix"):
         labeller(pa.table({"text": ["a"], "status": [1]}))
+    with pytest.raises(UsageError, match=r"column 'STATUS' already; give --prefix"):
+        labeller(pa.table({"text": ["a"], "STATUS": [1]}))
     with pytest.raises(UsageError, match="colour"):
         Labeller(str(tiny_model), colour="red")
     with pytest.raises(UsageError, match="takes 64 tokens at most"):
         Labeller(str(tiny_model), max_length=65)
     with pytest.raises(ModelRefused, match="no model folder"):
         Labeller(str(tmp_path / "none"))
+
+
+def test_labels_that_differ_in_case_alone_have_no_columns_of_their_own(
+    labeller: Labeller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labeller, "labels", ("bad", "Good", "good"))
+    with pytest.raises(ModelRefused, match=r"labels 'Good' and 'good' differ in case .*config\.json"):
+        labeller(pa.table({"text": ["a"]}))
+    assert labeller.predict(["a"])[0]["label"] in labeller.labels
+
+
+def test_columns_of_the_input_that_differ_in_case_alone_are_the_inputs(labeller: Labeller) -> None:
+    rows = pa.table({"text": ["a"], "Text": ["b"], "id": [1], "ID": [2]})
+    assert labeller(rows).select(rows.schema.names).equals(rows)
 
 
 @pytest.mark.parametrize("options", [{"engine": "other"}, {"dtype": "float8"}, {"max_length": 0}, {"batch_tokens": -1}])

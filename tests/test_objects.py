@@ -40,6 +40,14 @@ def test_a_prefix_is_searched_to_its_bottom(bucket: str) -> None:
     assert found(bucket, "day=1/") == ["day=1/d.tsv"]
 
 
+def test_columns_in_the_names_of_folders_are_said_to_be_none(bucket: str, caplog: pytest.LogCaptureFixture) -> None:
+    put(bucket, "day=1/a.tsv", "day=2/a.tsv")
+    for given, lines in ((bucket, 1), (f"{bucket}/", 1), (f"{bucket}/day=*/a.tsv", 1), (f"{bucket}/day=1/", 0)):
+        caplog.clear()
+        find_inputs([given])
+        assert caplog.text.count("do not get 'day';") == caplog.text.count("names of its folders") == lines
+
+
 def test_an_object_is_itself_whatever_its_name(bucket: str) -> None:
     put(bucket, *NAMES)
     assert found(bucket, "a.tsv") == ["a.tsv"]

@@ -1,5 +1,6 @@
 """Parquet: any cut of any file gives its rows once and in order; a bad text costs its row, a bad page the file."""
 
+import base64
 import datetime
 import decimal
 import hashlib
@@ -18,6 +19,9 @@ from sentiment_batch.errors import InputError
 from sentiment_batch.read import parquet
 from sentiment_batch.read.chunk import Reject, Shard
 from sentiment_batch.read.inputs import InputFile, find_inputs
+from sentiment_batch.read.plan import open_inputs, plan, shard_sha256
+from sentiment_batch.read.texts import as_strings, is_text
+from sentiment_batch.recount import plain_values
 
 quick = settings(max_examples=60, derandomize=True, deadline=None)
 counts = st.sampled_from([1, 2, 3, 5, 7, 1000])
@@ -28,10 +32,11 @@ TEXT_TYPES = [
     pa.string_view(),
     pa.dictionary(pa.int32(), pa.string()),
     pa.dictionary(pa.int8(), pa.string()),
+    pa.dictionary(pa.uint16(), pa.string()),
+    pa.dictionary(pa.int64(), pa.large_string(), ordered=True),
 ]
 text_types = pytest.mark.parametrize("type", TEXT_TYPES, ids=str)
 plain_types = pytest.mark.parametrize("type", TEXT_TYPES[:3], ids=str)
-dictionary_types = pytest.mark.parametrize("type", TEXT_TYPES[3:], ids=str)
 VALID = [b"sedang", None, "é😀".encode(), b"", b"bagus sekali, lebih dari dua belas byte", b"a\0b", b"sedang"]
 
 
@@ -83,8 +88,8 @@ def text_array(texts: list[bytes | None], type: pa.DataType) -> pa.Array:
     """An array of any text type whose bytes nobody looked at, as a careless writer makes it."""
     if pa.types.is_dictionary(type):
         plain = pa.array(texts, pa.binary()).dictionary_encode()
-        indices = plain.indices.cast(type.index_type)
-        return pa.DictionaryArray.from_arrays(indices, plain.dictionary.view(pa.string()))
+        indices, values = plain.indices.cast(type.index_type), text_array(plain.dictionary.to_pylist(), type.value_type)
+        return pa.DictionaryArray.from_arrays(indices, values, ordered=type.ordered)
     raw = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary(), pa.string_view(): pa.binary_view()}[type]
     return pa.array(texts, raw).view(type)
 
@@ -146,11 +151,11 @@ def test_shards_are_whole_row_groups_where_these_fit(folder: Path) -> None:
 def test_every_type_of_text_keeps_its_type_and_its_values(folder: Path, type: pa.DataType) -> None:
     texts = VALID * 4
     file = put(folder / "a.parquet", pa.table({"text": text_array(texts, type), "n": list(range(28))}), 6)
-    assert parquet.is_text(parquet.schema(file).field("text").type)
+    assert is_text(parquet.schema(file).field("text").type)
     batches, rejects = read(file, ("text",), shard_rows=5, chunk_rows=3)
     assert {batch.schema.field("text").type for batch in batches} == {parquet.schema(file).field("text").type}
     assert (values(batches, "text"), rejects) == (decoded(texts), [])
-    strings = [parquet.as_strings(batch.column("text")) for batch in batches]
+    strings = [as_strings(batch.column("text")) for batch in batches]
     assert {array.type for array in strings} == {pa.string()}
     assert [text for array in strings for text in array.to_pylist()] == decoded(texts)
 
@@ -171,13 +176,13 @@ def test_every_type_of_text_keeps_its_type_and_its_values(folder: Path, type: pa
     ids=str,
 )
 def test_what_is_no_string_is_no_text(type: pa.DataType) -> None:
-    assert not parquet.is_text(type)
+    assert not is_text(type)
 
 
 BAD = {2: b"\xff", 3: b"bagus \xe2\x82", 9: b"\xed\xa0\x80", 12: b"\xc0\x80", 13: b"x" * 300 + b"\xfe"}
 
 
-@plain_types
+@text_types
 @pytest.mark.parametrize(("shard_rows", "chunk_rows"), [(1000, 1000), (5, 3), (1, 1)])
 def test_a_text_that_is_no_utf8_costs_its_row_alone(
     folder: Path, type: pa.DataType, shard_rows: int, chunk_rows: int
@@ -190,6 +195,7 @@ def test_a_text_that_is_no_utf8_costs_its_row_alone(
     assert values(batches, "text") == decoded([texts[row] for row in good])
     for batch in batches:
         batch.validate(full=True)  # what is written from it can be read
+        assert batch.schema.field("text").type == parquet.schema(file).field("text").type
     assert [reject["row"] for reject in rejects] == list(BAD)
     for reject, raw in zip(rejects, BAD.values(), strict=True):
         assert (reject["row_group"], reject["row_in_group"]) == divmod(reject["row"], 6)
@@ -200,14 +206,23 @@ def test_a_text_that_is_no_utf8_costs_its_row_alone(
     assert [reject["detail"][:9].strip() for reject in rejects] == [place[:9].strip() for place in places]
 
 
-@dictionary_types
-@pytest.mark.parametrize("chunk_rows", [2, 1000])
-def test_a_dictionary_with_a_text_that_is_no_utf8_is_refused(folder: Path, type: pa.DataType, chunk_rows: int) -> None:
-    """One bad value stands for any number of rows, and Arrow itself cannot read it where the indices are narrow."""
-    texts = text_array([b"c", b"\xff", b"a", b"d"], type)
-    file = put(folder / "a.parquet", pa.table({"text": texts}), 2)
-    with pytest.raises(InputError, match=r"a\.parquet, rows 0 to 4, row group 0: .*UTF8"):
-        read(file, ("text",), chunk_rows=chunk_rows)
+@pytest.mark.parametrize("indices", [pa.int8(), pa.int32()], ids=str)
+def test_a_bad_text_behind_the_dictionary_of_its_row_group(folder: Path, indices: pa.DataType) -> None:
+    """A dictionary that grows too large ends, and the values behind it are written out: good rows are read by then."""
+    texts: list[bytes | None] = [b"%03d" % number for number in shuffled(60)]
+    texts[50] = b"\xff"
+    table = pa.table({"text": text_array(texts, pa.dictionary(indices, pa.string())), "n": shuffled(60)})
+    plain = table.set_column(0, "text", table.column("text").cast(pa.string()))
+    small = {"write_batch_size": 10, "data_page_size": 8, "dictionary_pagesize_limit": 40}
+    with pq.ParquetWriter(folder / "a.parquet", plain.schema, store_schema=False, **small) as writer:
+        writer.write_table(plain)
+        writer.add_key_value_metadata({"ARROW:schema": base64.b64encode(table.schema.serialize()).decode()})
+    assert parquet.schema(one(folder / "a.parquet")).field("text").type == table.schema.field("text").type
+    for chunk_rows in (1, 7, 1000):
+        batches, rejects = read(one(folder / "a.parquet"), ("text", "n"), chunk_rows=chunk_rows)
+        assert [reject["row"] for reject in rejects] == [50]
+        assert values(batches, "n") == [number for row, number in enumerate(shuffled(60)) if row != 50]
+        assert values(batches, "text") == decoded(texts[:50] + texts[51:])
 
 
 @plain_types
@@ -259,20 +274,23 @@ def test_columns_of_every_other_type_come_back_as_they_are(folder: Path) -> None
             assert list(map(str, back.column("nan").to_pylist())) == ["nan", "None", "-0.0"]
 
 
-def test_a_bad_text_beside_columns_of_every_other_type(folder: Path) -> None:
+@text_types
+def test_a_bad_text_beside_columns_of_every_other_type(folder: Path, type: pa.DataType) -> None:
     columns = {
-        "text": text_array([b"c", b"\xff", b"a", b"b"], pa.string()),
+        "text": text_array([b"c", b"\xff", b"a", b"b"], type),
+        "kind": pa.array(["x", "y", None, "x"]).dictionary_encode(),
         "list": pa.array([["x"], [], None, ["y", "z"]]),
         "struct": pa.array([{"a": 1}, {"a": 2}, None, {"a": 4}]),
         "view": pa.array(["x" * 20, "y" * 20, None, "z"], pa.string_view()),
         "at": pa.array([3, 1, None, 2], pa.timestamp("ms")),
     }
-    batches, rejects = read(put(folder / "a.parquet", pa.table(columns)), tuple(columns))
-    assert [reject["row"] for reject in rejects] == [1]
-    assert values(batches, "text") == ["c", "a", "b"]
-    for name in ("list", "struct", "view", "at"):
-        expected = columns[name].to_pylist()
-        assert values(batches, name) == [expected[0], *expected[2:]]
+    for group_rows in (1, 2, 3, 4):
+        batches, rejects = read(put(folder / "a.parquet", pa.table(columns), group_rows), tuple(columns))
+        assert [reject["row"] for reject in rejects] == [1]
+        assert values(batches, "text") == ["c", "a", "b"]
+        for name in ("kind", "list", "struct", "view", "at"):
+            expected = columns[name].to_pylist()
+            assert values(batches, name) == [expected[0], *expected[2:]]
 
 
 def test_a_file_without_rows(folder: Path) -> None:
@@ -391,3 +409,141 @@ def test_a_row_group_that_is_shorter_than_it_says_is_an_error_in_every_shard_tha
     for start, stop in ((0, 10), (0, 15), (0, 40), (5, 25), (9, 10)):
         with pytest.raises(InputError, match=r"a\.parquet"):
             list(parquet.chunks(file, Shard(start, stop, start, stop - start), ("text",), "text", 1000))
+
+
+@pytest.mark.parametrize(
+    "type", [pa.dictionary(pa.int8(), pa.string()), pa.dictionary(pa.uint8(), pa.string())], ids=str
+)
+def test_row_groups_whose_dictionaries_have_no_common_one(folder: Path, type: pa.DataType) -> None:
+    """Indices of 8 bits number the values of each row group, and not those of all of them."""
+    kinds = [f"k{number}" for number in shuffled(600)]
+    schema = pa.schema([("text", pa.string()), ("kind", type)])
+    with pq.ParquetWriter(folder / "a.parquet", schema) as writer:
+        for start in range(0, 600, 100):
+            some = pa.array(kinds[start : start + 100]).dictionary_encode().cast(type)
+            writer.write_table(pa.table({"text": [str(start)] * 100, "kind": some}, schema))
+    file = one(folder / "a.parquet")
+    for chunk_rows in (30, 100, 200, 250, 1000):
+        batches, _ = read(file, ("text", "kind"), chunk_rows=chunk_rows)
+        assert values(batches, "kind") == kinds
+        assert {batch.schema.field("kind").type for batch in batches} == {type}
+
+
+def test_a_text_of_more_values_than_its_indices_of_8_bits_can_number(folder: Path) -> None:
+    type = pa.dictionary(pa.int8(), pa.string())
+    with pq.ParquetWriter(folder / "a.parquet", pa.schema([("text", type)])) as writer:
+        for start in range(0, 300, 100):
+            some = pa.array([str(number) for number in range(start, start + 100)]).dictionary_encode().cast(type)
+            writer.write_table(pa.table({"text": some}))
+    batches, _ = read(one(folder / "a.parquet"), ("text",))
+    assert values(batches, "text") == [str(number) for number in range(300)]
+
+
+NANOSECONDS = [2**63 - 1, -1, 0, 1_000_000_001, -(2**63) + 1, -1_000_000_001]  # the first and last that 64 bits hold
+BEYOND = [(-62_135_596_800, "s"), (253_402_214_400, "s"), (2**63 // 1000 + 1, "us"), (-(2**63) // 1000 - 1, "us")]
+
+
+def int96_columns(moments: list[int], unit: str) -> dict[str, pa.Array]:
+    """The moments in columns of every kind, with nulls before and behind them."""
+    kind = pa.timestamp(unit)
+    pair = pa.struct([("n", pa.int64()), ("at", kind)])
+    types = {
+        "at": kind,
+        "list": pa.list_(kind),
+        "two": pa.list_(kind, 2),
+        "struct": pair,
+        "map": pa.map_(pa.string(), kind),
+        "deep": pa.list_(pa.struct([("at", pa.list_(kind))])),
+    }
+    rows: dict[str, list[Any]] = {
+        "at": list(moments),
+        "list": [[None, moment] for moment in moments],
+        "two": [[moment, None] for moment in moments],
+        "struct": [{"n": 2**62, "at": moment} for moment in moments],
+        "map": [[("k", moment)] for moment in moments],
+        "deep": [[{"at": [moment]}, None] for moment in moments],
+    }
+    return {name: pa.array([None, *rows[name], None], type) for name, type in types.items()}
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 3, 1000])
+def test_int96_timestamps_are_nanoseconds_to_the_last_one_that_these_hold(folder: Path, chunk_rows: int) -> None:
+    columns = int96_columns(NANOSECONDS, "ns")
+    texts = [f"kata {row}" for row in range(len(NANOSECONDS) + 2)]
+    table = pa.table({"text": texts, **columns})
+    file = put(folder / "a.parquet", table, 3, use_deprecated_int96_timestamps=True)
+    batches, _ = read(file, ("text", *columns), shard_rows=4, chunk_rows=chunk_rows)
+    back = pa.Table.from_batches(batches)
+    assert back.column("at").cast(pa.int64()).to_pylist() == [None, *NANOSECONDS, None]
+    for name, column in columns.items():
+        assert plain_values(back.column(name)) == plain_values(column)
+
+
+@pytest.mark.parametrize(("moment", "unit"), BEYOND)
+def test_an_int96_timestamp_that_nanoseconds_cannot_hold_is_refused_in_every_kind_of_column(
+    folder: Path, moment: int, unit: str
+) -> None:
+    """Arrow makes another date of it in silence."""
+    columns = int96_columns([0, 0, moment], unit)
+    table = pa.table({"text": list("baced"), **columns})
+    file = put(folder / "a.parquet", table, 2, use_deprecated_int96_timestamps=True)
+    for name in columns:
+        path = f"'{name}[a-z_.]*'"
+        with pytest.raises(InputError, match=rf"a\.parquet, .*row group 1, column {path}: .*INT96.*--keep-columns"):
+            read(file, ("text", name), chunk_rows=1)
+    assert values(read(file, ("text",))[0], "text") == list("baced")  # nobody asked for the others
+
+
+def edit_footer(file: InputFile, old: bytes, new: bytes) -> InputFile:
+    """The file with some bytes of its footer replaced once."""
+    data = Path(file.path).read_bytes()
+    footer = data[-8 - int.from_bytes(data[-8:-4], "little") : -8]
+    assert footer.count(old) == 1
+    forged = footer.replace(old, new)
+    Path(file.path).write_bytes(data[: -8 - len(footer)] + forged + len(forged).to_bytes(4, "little") + b"PAR1")
+    return one(Path(file.path))
+
+
+def thrift(number: int) -> bytes:
+    """A whole number of 64 bits as a footer has it."""
+    number = (number << 1 ^ number >> 63) & 2**64 - 1
+    found = b""
+    while number > 127:
+        found += bytes([number & 127 | 128])
+        number >>= 7
+    return found + bytes([number])
+
+
+@pytest.mark.parametrize("sizes", [(2**62, 1), (1, 2**62), (2**40, 2**40), (2**62, -(2**62)), (-1, -1)])
+def test_a_row_group_that_is_said_to_unpack_to_any_size_is_no_part_of_every_row(
+    folder: Path, sizes: tuple[int, int]
+) -> None:
+    table = pa.table({"text": [str(number) for number in shuffled(5000)]})
+    file = put(folder / "a.parquet", table, 3000, use_dictionary=False)
+    for number, (size, rows) in enumerate(zip(sizes, (3000, 2000), strict=True)):
+        true = pq.read_metadata(file.path).row_group(number).total_byte_size
+        before, behind = b"\x16", b"\x16" + thrift(rows)  # each is the next field, a number of 64 bits
+        file = edit_footer(file, before + thrift(true) + behind, before + thrift(size) + behind)
+        assert pq.read_metadata(file.path).row_group(number).total_byte_size == size
+    assert len(list(parquet.shards(file, MUCH, 2**20))) < 20
+    assert (
+        values(read(file, ("text",), shard_rows=5000, shard_bytes=2**20)[0], "text") == table.column("text").to_pylist()
+    )
+
+
+@pytest.mark.parametrize("column", ["text", "n"])
+def test_pages_before_the_beginning_of_the_file_are_refused(folder: Path, column: str) -> None:
+    """Of a column that nobody asked for too: its bytes are in the hash of the shard."""
+    table = pa.table({"text": list("cab"), "n": [3, 1, 2]})
+    file = put(folder / "a.parquet", table, use_dictionary=False)
+    group = pq.read_metadata(file.path).row_group(0)
+    chunk = group.column(table.schema.names.index(column))
+    said = thrift(chunk.total_compressed_size) + b"\x26" + thrift(chunk.data_page_offset)
+    forged = edit_footer(file, said, said[: -len(thrift(chunk.data_page_offset))] + thrift(-5))
+    inputs = open_inputs((forged.path,), "auto", (), ("text",))
+    (planned,) = plan(inputs, 10, MUCH)
+    with pytest.raises(InputError, match=rf"a\.parquet.*{column}.* byte -5 .*damaged"):
+        shard_sha256(inputs, planned)
+    if column == "text":
+        with pytest.raises(InputError, match=r"a\.parquet.*row group 0.* byte -5 .*damaged"):
+            read(forged, ("text",))

@@ -145,6 +145,22 @@ def test_a_pandas_index_in_the_dump_is_no_obstacle(tiny_model: Path, tmp_path: P
     assert pd.read_parquet(out)["text"].tolist() == frame["text"].tolist()
 
 
+def test_columns_that_arrow_has_no_type_for_keep_their_values(tiny_model: Path, tmp_path: Path) -> None:
+    """Of UUID, JSON and INTERVAL the annotation may go; the bytes stay, and JSON can be read as a string."""
+    dump = tmp_path / "dump.parquet"
+    duckdb.sql(
+        f"""COPY (SELECT 'text ' || i AS text, uuid() AS id, '{{"a": 1}}'::JSON AS extra, INTERVAL 3 DAY * i AS lasted,
+        [uuid()] AS ids, {{'at': INTERVAL 1 MONTH}} AS nested FROM range(9) t(i)) TO '{dump}'"""
+    )
+    out, _ = run(tmp_path, tiny_model, dump)
+    columns = ["id", "extra", "lasted", "ids", "nested"]
+    before, after = (pq.read_table(path, columns=columns, arrow_extensions_enabled=False) for path in (dump, out))
+    assert after.equals(before)
+    assert len(set(after.column("id").to_pylist())) == len(set(after.column("lasted").to_pylist())) == 9
+    assert published(out).schema.field("extra").type == pa.string()
+    assert duckdb.sql(f"SELECT DISTINCT extra->>'a' FROM '{out}/*.parquet'").fetchall() == [("1",)]
+
+
 def test_tsv_and_csv_give_what_parquet_gives(tiny_model: Path, tmp_path: Path) -> None:
     texts = [text.replace("\t", " ") for text in random_texts(60)]
     pq.write_table(pa.table({"id": [str(row) for row in range(60)], "text": texts}), tmp_path / "a.parquet")
@@ -469,6 +485,19 @@ def test_column_names_that_collide(tiny_model: Path, tmp_path: Path, program: Pr
     assert "'confidence' already; give --prefix" in ended.err
     assert program(*arguments, "--prefix", "sb_").code == 0
     assert program(*arguments, "--keep-columns", "text", "--overwrite").code == 0, "it is not in the output"
+
+
+def test_a_column_that_differs_from_an_added_one_in_case_alone(
+    tiny_model: Path, tmp_path: Path, program: Program
+) -> None:
+    (tmp_path / "a.tsv").write_text("text\tStatus\tProb_NEUTRAL\nenak\tnew\tx\n")
+    arguments = ("score", tmp_path / "a.tsv", "--model", tiny_model, "--output", tmp_path / "out")
+    ended = program(*arguments)
+    assert (ended.code, "'Prob_NEUTRAL' already; give --prefix" in ended.err) == (2, True)
+    assert program(*arguments, "--prefix", "sb_").code == 0
+    parts = f"'{tmp_path}/out/*.parquet'"
+    [row] = duckdb.sql(f"SELECT status, sb_status, prob_neutral, typeof(sb_prob_neutral) FROM {parts}").fetchall()
+    assert row == ("new", "ok", "x", "FLOAT")
 
 
 @needs_smsa

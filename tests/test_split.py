@@ -245,6 +245,7 @@ def test_the_report_counts_what_makes_a_split_doubtful(tmp_path: Path) -> None:
     ("train", "valid", "file", "message"),
     [
         ([("b", "x"), ("a", "x")], [("c", "x")], "train", "'x'"),
+        ([("b", "Bad"), ("a", "bad")], [("c", "bad")], "train", "'Bad' and 'bad' differ in case"),
         ([("b", "x"), ("a", "y")], [("c", "z")], "valid", "'z' is not in the training data"),
         ([(f"text {number}", str(number)) for number in range(101)], [("c", "7")], "train", "101 labels"),
     ],

@@ -1,5 +1,6 @@
 """model/tokens.py: the ids that transformers would give, without transformers."""
 
+import hashlib
 import random
 import time
 from pathlib import Path
@@ -211,3 +212,50 @@ def test_a_file_that_is_no_tokenizer_is_refused(tmp_path: Path, content: str | N
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(ModelRefused, match=r"tokenizer\.json cannot be read"):
         load_tokenizer(str(tmp_path), 7)
+
+
+def test_a_tokenizer_that_fails_on_a_text_is_refused_when_it_is_loaded(tmp_path: Path) -> None:
+    """Its unknown token is none of its words; as the first unknown word of a dump it would end the job."""
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "b": 1}, unk_token="<none>"))
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ModelRefused, match="fails on a text"):
+        load_tokenizer(str(tmp_path), 7)
+
+
+def test_a_tokenizer_that_fails_on_a_text_of_the_dump_is_refused_without_the_text(ours: Tokenizer) -> None:
+    class Failing:
+        def encode_batch_fast(self, texts: list[str], **options: Any) -> Any:
+            if "secret" in texts:
+                raise BaseException(f"panicked at {texts}")
+            return ours.encode_batch_fast(texts, **options)
+
+    with pytest.raises(ModelRefused, match="fails on a text") as refused:
+        tokenise(Failing(), ["enak", "secret"], 8)  # type: ignore[arg-type]
+    assert "secret" not in str(refused.value)
+
+
+def test_another_file_than_the_inspected_one_is_refused(tmp_path: Path) -> None:
+    word_tokenizer().save(str(tmp_path / "tokenizer.json"))
+    inspected = hashlib.sha256((tmp_path / "tokenizer.json").read_bytes()).hexdigest()
+    load_tokenizer(str(tmp_path), 7, inspected)
+    word_tokenizer(unknown=False).save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ModelRefused, match=r"tokenizer\.json changed while it was loaded"):
+        load_tokenizer(str(tmp_path), 7, inspected)
+
+
+def test_few_words_are_tried_for_the_special_tokens() -> None:
+    """A hostile vocabulary may have millions that all come to nothing."""
+    words = {f"w{number}": number for number in range(5_000)}
+    tokenizer = Tokenizer(models.BPE(words, []))
+    watched = Watched(tokenizer)
+    watched.calls = 0  # type: ignore[attr-defined]
+    real = watched.encode_batch_fast
+
+    def counted(texts: list[str], **options: Any) -> Any:
+        watched.calls += 1  # type: ignore[attr-defined]
+        return real(texts, **options)
+
+    watched.encode_batch_fast = counted  # type: ignore[method-assign]
+    with pytest.raises(ModelRefused, match="no special tokens"):
+        tokenise(watched, ["b"], 4)  # type: ignore[arg-type]
+    assert watched.calls < 3_000  # type: ignore[attr-defined]

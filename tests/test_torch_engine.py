@@ -2,15 +2,20 @@ import errno
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from conftest import save_random_model
 
 from sentiment_batch.errors import EnvironmentFailure, ModelRefused, UsageError
 from sentiment_batch.model import torch_engine
+from sentiment_batch.model.base import load_base_model
+from sentiment_batch.model.configuration import MODEL_TYPES
 from sentiment_batch.model.folder import read_model_folder
-from sentiment_batch.model.torch_engine import engine_of, load_engine, resolve_device, resolve_dtype
+from sentiment_batch.model.torch_engine import engine_of, load_engine, resolve_device, resolve_dtype, try_out
 
 CPU = torch.device("cpu")
 
@@ -102,7 +107,7 @@ def test_weights_that_cannot_be_read_just_now_do_not_make_the_model_bad(
     def fails(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(torch_engine, "load_file", fails)
+    monkeypatch.setattr(torch_engine, "read_tensors", fails)
     with pytest.raises(type(error)):
         load_engine(read_model_folder(str(tiny_model)), CPU, torch.float32)
 
@@ -111,3 +116,101 @@ def test_another_fault_of_the_device_is_worth_a_retry_of_the_job() -> None:
     engine = engine_of(Failing(RuntimeError("CUDA error: an illegal memory access\nmore")), CPU)
     with pytest.raises(EnvironmentFailure, match="illegal memory access; run again"):
         engine(np.zeros((1, 1), np.int64), None)
+
+
+class Giving(torch.nn.Module):
+    """A model that answers in its own way."""
+
+    def __init__(self, answer: Any):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> Any:
+        return self.answer(input_ids, attention_mask)
+
+
+def logits(rows: int, labels: int) -> Any:
+    return SimpleNamespace(logits=torch.zeros(rows, labels))
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (lambda ids, mask: (torch.zeros(2, 3),), "cannot label a text: 'tuple' object has no attribute 'logits'"),
+        (lambda ids, mask: logits(2, 2), r"gives \(2, 2\) logits for 2 texts, not 3"),
+        (lambda ids, mask: logits(*ids.shape), r"gives \(2, 4\) logits"),
+        (lambda ids, mask: torch.zeros(3)[ids + 3], "cannot label a text: index 3 is out of bounds"),
+        (lambda ids, mask: logits(2, 3) if mask is None else mask.nothing, "cannot label a text"),
+        (lambda ids, mask: torch.zeros(2) @ torch.zeros(3), "cannot label a text: .*size"),
+    ],
+)
+def test_a_model_that_cannot_label_is_refused_before_the_first_row(answer: Any, says: str) -> None:
+    with pytest.raises(ModelRefused, match=f"m: a model of this config.json {says}"):
+        try_out(Giving(answer), 3, "m")
+
+
+def test_a_model_that_can_label_is_taken() -> None:
+    try_out(Giving(lambda ids, mask: logits(2, 3)), 3, "m")
+    try_out(Giving(lambda ids, mask: SimpleNamespace(logits=torch.full((2, 3), torch.nan))), 3, "m")
+
+
+def test_no_memory_to_try_a_model_is_no_fault_of_the_model() -> None:
+    with pytest.raises(MemoryError):
+        try_out(Failing(torch.OutOfMemoryError("CUDA out of memory")), 3, "m")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kind", MODEL_TYPES)
+def test_every_kind_of_model_can_be_tried_in_every_precision(kind: str, dtype: torch.dtype) -> None:
+    """On the CPU, whatever the device of the job."""
+    import transformers
+
+    prefix = MODEL_TYPES[kind].prefix
+    sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 8}
+    config = getattr(transformers, f"{prefix}Config")(**sizes, vocab_size=9, pad_token_id=0, num_labels=3)
+    try_out(getattr(transformers, f"{prefix}ForSequenceClassification")(config).to(dtype), 3, "m")
+
+
+def test_settings_that_change_what_a_model_returns_are_left_out(tiny_model: Path, tmp_path: Path) -> None:
+    odd = {"return_dict": False, "chunk_size_feed_forward": 3, "output_attentions": True, "to_dict": "x", "dtype": "os"}
+    odd |= {"output_hidden_states": True, "use_cache": 1, "torchscript": True, "pruned_heads": {"0": [0]}}
+    odd |= {"problem_type": "multi_label_classification", "gradient_checkpointing": True, "tie_word_embeddings": 3}
+    shutil.copytree(tiny_model, tmp_path / "odd")
+    config = json.loads((tmp_path / "odd" / "config.json").read_text())
+    (tmp_path / "odd" / "config.json").write_text(json.dumps(config | odd))
+    ids = np.array([[2, 10, 11, 3, 7]])
+    expected = load_engine(read_model_folder(str(tiny_model)), CPU, torch.float32)(ids, None)
+    found = load_engine(read_model_folder(str(tmp_path / "odd")), CPU, torch.float32)(ids, None)
+    assert found.tolist() == expected.tolist()
+
+
+def test_weights_that_are_swapped_after_they_were_inspected_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+    """A link that leads to other weights while they are read, and back again before anybody looks."""
+    shutil.copytree(tiny_model, tmp_path / "m")
+    weights = tmp_path / "m" / "model.safetensors"
+    weights.rename(weights.with_name("a.safetensors"))
+    other = bytearray(weights.with_name("a.safetensors").read_bytes())
+    other[-1] ^= 1
+    weights.with_name("b.safetensors").write_bytes(other)
+    weights.symlink_to("a.safetensors")
+    folder = read_model_folder(str(tmp_path / "m"))
+    weights.unlink()
+    weights.symlink_to("b.safetensors")
+    with pytest.raises(ModelRefused, match=r"model\.safetensors changed while it was loaded"):
+        load_engine(folder, CPU, torch.float32)
+    weights.unlink()
+    weights.symlink_to("a.safetensors")
+    load_engine(folder, CPU, torch.float32)
+
+
+def test_a_model_is_tried_when_it_is_loaded(tmp_path: Path) -> None:
+    """Without a padding id a RoBERTa is built, and cannot count positions."""
+    from transformers import RobertaConfig
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    labels = {"id2label": {0: "a", 1: "b"}, "label2id": {"a": 0, "b": 1}}
+    save_random_model(tmp_path, RobertaConfig(**sizes, **labels, max_position_embeddings=66, pad_token_id=None))
+    with pytest.raises(ModelRefused, match="cannot label a text"):
+        load_engine(read_model_folder(str(tmp_path)), CPU, torch.float32)
+    with pytest.raises(ModelRefused, match="cannot label a text"):
+        load_base_model(str(tmp_path), None, ("a", "b"))

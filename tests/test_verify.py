@@ -22,6 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sentiment_batch.config import ScoreOptions
+from sentiment_batch.errors import InputError
+from sentiment_batch.read import parquet
 from sentiment_batch.read.plan import open_inputs, plan, read_chunks
 from sentiment_batch.recount import recount
 from sentiment_batch.score import score
@@ -125,6 +127,74 @@ def test_true_outputs_of_every_kind_have_no_findings(program: Program, tmp_path:
         made = run(tmp_path / f"out-{number}", *inputs, **options)
         assert findings(program, made, tmp_path) == []
         assert findings(program, made, tmp_path, "--skip-inputs") == []
+
+
+def not_utf8(type: pa.DataType) -> pa.Array:
+    """Strings of the type, some of whose bytes nobody looked at."""
+    some = pa.array([b"a", b"\xff", None, b"\xed\xa0\x80", b"a", b"\xfe"], pa.binary())
+    if not pa.types.is_dictionary(type):
+        return some.cast(pa.large_binary()).view(type) if pa.types.is_large_string(type) else some.view(type)
+    encoded = some.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(encoded.indices.cast(type.index_type), encoded.dictionary.view(pa.string()))
+
+
+TEXTS = [pa.string(), pa.large_string(), *(pa.dictionary(indices, pa.string()) for indices in (pa.int8(), pa.int32()))]
+
+
+@pytest.mark.parametrize("type", TEXTS, ids=str)
+def test_a_text_that_is_no_utf8_is_a_reject_to_both_readers(
+    program: Program, tmp_path: Path, type: pa.DataType
+) -> None:
+    pq.write_table(pa.table({"text": not_utf8(type), "n": range(6)}), tmp_path / "a.parquet", row_group_size=4)
+    made = run(tmp_path / "out", tmp_path / "a.parquet", shard_rows=5)
+    assert pq.read_table(made).column("n").to_pylist() == [0, 2, 4]
+    assert findings(program, made, tmp_path) == []
+
+
+@pytest.mark.parametrize("type", TEXTS[:2], ids=str)
+def test_other_strings_that_are_no_utf8_are_held_against_the_input_as_bytes(
+    program: Program, tmp_path: Path, type: pa.DataType
+) -> None:
+    columns = {"text": list("fbadce"), "other": not_utf8(type)}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    made = run(tmp_path / "out", tmp_path / "a.parquet")
+    assert findings(program, made, tmp_path) == []
+    forge(
+        made, 0, lambda rows, seal: rows.set_column(1, "other", rows.column("other").take(pa.array([0, 5, 2, 3, 4, 5])))
+    )
+    assert findings(program, made, tmp_path) == [
+        "part-00000.parquet, row 1: the column 'other' is not that of the input's row"
+    ]
+
+
+_STRUCT = pa.struct([("n", pa.int64()), ("at", pa.timestamp("us"))])
+INT96: dict[str, Callable[[list[int]], pa.Array]] = {
+    "plain": lambda moments: pa.array([*moments, None], pa.timestamp("us")),
+    "list": lambda moments: pa.array([[None, *moments], None, []], pa.list_(pa.timestamp("us"))),
+    "pair": lambda moments: pa.array([moments, None], pa.list_(pa.timestamp("us"), 2)),
+    "struct": lambda moments: pa.array([*({"n": 7, "at": moment} for moment in moments), None], _STRUCT),
+    "map": lambda moments: pa.array([[("k", moment)] for moment in moments], pa.map_(pa.string(), pa.timestamp("us"))),
+    "deep": lambda moments: pa.array([[{"n": 7, "at": moment}] for moment in moments], pa.list_(_STRUCT)),
+}
+
+
+@pytest.mark.parametrize("kind", INT96)
+def test_int96_timestamps_that_a_scorer_would_wrap_are_found(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """The scorer refuses them; so that this can be seen it is made not to."""
+    year_2024, year_9999 = 1_704_070_923_000_004, 253_402_214_400_000_000
+    for name, moments in (("near", [year_2024, -1]), ("far", [year_2024, year_9999])):
+        column = INT96[kind](moments)
+        table = pa.table({"text": [f"text {row}" for row in range(len(column))], "at": column})
+        pq.write_table(table, tmp_path / f"{name}.parquet", use_deprecated_int96_timestamps=True)
+    assert findings(program, run(tmp_path / "near", tmp_path / "near.parquet"), tmp_path) == []
+    with pytest.raises(InputError, match="INT96"):
+        run(tmp_path / "far", tmp_path / "far.parquet")
+    monkeypatch.setattr(parquet, "column_that_wraps", lambda *_: None)
+    found = findings(program, run(tmp_path / "far", tmp_path / "far.parquet"), tmp_path)
+    row = 0 if kind in ("list", "pair") else 1
+    assert found == [f"part-00000.parquet, row {row}: the column 'at' is not that of the input's row"]
 
 
 def test_what_is_not_published_is_not_verified(program: Program, tmp_path: Path, out: Path) -> None:

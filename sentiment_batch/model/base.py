@@ -23,18 +23,17 @@ from sentiment_batch.model.folder import (
     Inspected,
     inspect_folder,
 )
-from sentiment_batch.model.inspection import read_json
+from sentiment_batch.model.inspection import parse_json, read_again
+from sentiment_batch.model.tokenizer_file import check_tokenizer
 from sentiment_batch.model.tokens import check_ids
-from sentiment_batch.model.torch_engine import load_classifier, model_config, quiet
+from sentiment_batch.model.torch_engine import load_classifier, model_config, quiet, try_out
+from sentiment_batch.model.vocabulary import MERGES, WORDS
 
 _NETWORK_HINT = (
     "without a network, set HF_HOME to a cache that holds it, give --base-model a local folder, or --base-model scratch"
 )
 _PICKLE_HINT = "give a --revision that has them (the Hub's conversions are at refs/pr/N), or convert it"
-_TOKENIZER_FILES = (
-    *(TOKENIZER, SPECIAL_TOKENS, ADDED_TOKENS, VOCABULARY),
-    *("vocab.txt", "merges.txt", "spm.model", "spiece.model", "sentencepiece.bpe.model"),
-)
+_TOKENIZER_FILES = (TOKENIZER, SPECIAL_TOKENS, ADDED_TOKENS, VOCABULARY, WORDS, MERGES)
 _FETCHED = (CONFIG, WEIGHTS, WEIGHTS_INDEX, "model-*-of-*.safetensors", TOKENIZER_CONFIG, *_TOKENIZER_FILES)
 # What a folder may call its tokenizer, without "Fast" at the end -> the class in transformers.
 _TOKENIZERS = {each.tokenizer: each.tokenizer for each in MODEL_TYPES.values()} | {
@@ -43,6 +42,9 @@ _TOKENIZERS = {each.tokenizer: each.tokenizer for each in MODEL_TYPES.values()} 
     "PreTrainedTokenizer": "PreTrainedTokenizerFast",
     "TokenizersBackend": "PreTrainedTokenizerFast",
 }
+# What each can be made from, where there is no tokenizer.json. A SentencePiece file is not among it: its parser would
+# be another library, or one of our own, and transformers takes a tokenizer of five tokens where it finds no file.
+_MADE_FROM = {"BertTokenizer": (WORDS,), "MPNetTokenizer": (WORDS,), "RobertaTokenizer": (VOCABULARY, MERGES)}
 # The keys of tokenizer_config.json that its class gets; others name files, templates and code.
 _TOKENIZER_KEYS = (
     *("bos_token", "cls_token", "eos_token", "mask_token", "pad_token", "sep_token", "unk_token"),
@@ -83,6 +85,7 @@ def load_base_model(name: str, revision: str | None, labels: tuple[str, ...]) ->
     tokenizer = _tokenizer(inspected, name)
     check_ids(tokenizer.backend_tokenizer, config.vocab_size, name)
     model, _ = load_classifier(inspected, config, torch.float32, new_head=True)
+    try_out(model, len(labels), name)
     if not same_labels:
         _begin_head_anew(model)
     tokenizer.backend_tokenizer.no_truncation()  # cutting and padding are ours
@@ -113,15 +116,23 @@ def _tokenizer(inspected: Inspected, name: str) -> Any:
     import transformers
 
     path = inspected.folder / TOKENIZER_CONFIG
-    config = read_json(path) if path.is_file() else {}
+    known_hash = inspected.hashes.get(TOKENIZER_CONFIG)
+    config = parse_json(read_again(path, known_hash), str(path)) if known_hash else {}
     given = config.get("tokenizer_class", MODEL_TYPES[inspected.config["model_type"]].tokenizer)
     known = _TOKENIZERS.get(given.removesuffix("Fast")) if isinstance(given, str) else None
     if known is None:
         raise ModelRefused(f"{path} has tokenizer_class = {given!r}; known: {', '.join(sorted(_TOKENIZERS))}")
+    sources = _MADE_FROM.get(known, (TOKENIZER,))
+    if TOKENIZER not in inspected.hashes and not inspected.hashes.keys() >= set(sources):
+        raise ModelRefused(
+            f"{name} has no {TOKENIZER}, nor what a {known} is made from without it ({' and '.join(sources)}); "
+            f"SentencePiece files are not read: save it as {TOKENIZER} with AutoTokenizer of transformers"
+        )
     with tempfile.TemporaryDirectory() as copied:
         for file in _TOKENIZER_FILES:
-            if (inspected.folder / file).is_file():
-                (Path(copied) / file).write_bytes((inspected.folder / file).read_bytes())
+            if file in inspected.hashes:
+                content = read_again(inspected.folder / file, inspected.hashes[file])
+                (Path(copied) / file).write_bytes(_without_cutting(content) if file == TOKENIZER else content)
         kept = {key: config[key] for key in _TOKENIZER_KEYS if key in config}
         (Path(copied) / TOKENIZER_CONFIG).write_text(json.dumps(kept), encoding="utf-8")
         try:
@@ -137,7 +148,15 @@ def _tokenizer(inspected: Inspected, name: str) -> Any:
             ) from error
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         raise ModelRefused(f"{name} has no fast tokenizer; save one as tokenizer.json first")
+    made = tokenizer.backend_tokenizer.to_str().encode(errors="surrogatepass")
+    where = f"the tokenizer of {name}"  # whatever it was made from, it is what the trained model will have
+    check_tokenizer(parse_json(made, where, len(made), keys_are_ours=False), where)
     return tokenizer
+
+
+def _without_cutting(content: bytes) -> bytes:
+    """A tokenizer.json that neither cuts nor pads a text: both are ours, and padding to 10**12 tokens aborts Python."""
+    return json.dumps({**json.loads(content), "truncation": None, "padding": None}).encode()
 
 
 def _begin_head_anew(model: Any) -> None:

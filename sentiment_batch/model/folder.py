@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,24 @@ from typing import Any
 from sentiment_batch.errors import ModelRefused
 from sentiment_batch.model.configuration import labels_of, model_type, pad_token_id, position_limit, positive_number
 from sentiment_batch.model.header import Tensor, read_header
-from sentiment_batch.model.inspection import TOKENIZER_BYTES, check_entries, read_json
+from sentiment_batch.model.inspection import (
+    CONFIG_BYTES,
+    TOKENIZER_BYTES,
+    check_entries,
+    open_file,
+    parse_json,
+    read_bytes,
+    read_json,
+)
+from sentiment_batch.model.settings import settings_of
 from sentiment_batch.model.tokenizer_file import check_tokenizer
+from sentiment_batch.model.vocabulary import MERGES, WORDS, check_lines, check_tokenizer_config, check_words
 
 CONFIG, WEIGHTS, WEIGHTS_INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 TOKENIZER, TOKENIZER_CONFIG, TRAINING = "tokenizer.json", "tokenizer_config.json", "training.json"
 SPECIAL_TOKENS, ADDED_TOKENS, VOCABULARY = "special_tokens_map.json", "added_tokens.json", "vocab.json"
-_TEMPLATE_NAME = re.compile(r"[\w.-]{1,64}")
+
+_NAME = 4_096  # characters, as a path may have
 
 
 @dataclass(frozen=True)
@@ -24,9 +34,10 @@ class Inspected:
     """What was read of a folder, by us, before a library sees any of it."""
 
     folder: Path
-    config: dict[str, Any]
+    config: dict[str, Any]  # the settings that are known, and the labels
     weights: tuple[str, ...]  # the names of the files, the index among them
     tensors: dict[str, Tensor]  # of all of them, by name
+    hashes: dict[str, str]  # SHA-256 of each file that was read, by name: what is loaded later must be the same
 
 
 @dataclass(frozen=True)
@@ -73,11 +84,19 @@ def read_model_folder(path: str) -> ModelFolder:
         max_length=min(limit, positive_number({"max_length": limit, **training}, "max_length", path)),
         vocab_size=positive_number(config, "vocab_size", path),
         pad_token_id=pad_token_id(config, path),
-        base_model=training.get("base_model"),
-        digest=files_digest(path, (CONFIG, TOKENIZER, *weights)),
+        base_model=_base_model(training, path),
+        digest=_digest({name: inspected.hashes[name] for name in (CONFIG, TOKENIZER, *weights)}),
         stamps=stamps,
         inspected=inspected,
     )
+
+
+def _base_model(training: dict[str, Any], path: str) -> str | None:
+    """What the model was made from by its own account, which is repeated in metrics and manifests."""
+    name = training.get("base_model")
+    if name is not None and not (isinstance(name, str) and len(name) <= _NAME and name.isprintable()):
+        raise ModelRefused(f"{path}: {TRAINING} has base_model = {name!a:.80}, which is not a plain name")
+    return name
 
 
 def inspect_folder(folder: Path) -> Inspected:
@@ -87,42 +106,55 @@ def inspect_folder(folder: Path) -> Inspected:
     the headers of the weights.
     """
     check_entries(folder)
-    config = read_json(folder / CONFIG)
-    model_type(config, str(folder))
+    hashes: dict[str, str] = {}
+    config = settings_of(_json(folder, CONFIG, hashes), str(folder))
     for name in (SPECIAL_TOKENS, TOKENIZER_CONFIG):
         if (folder / name).is_file():
-            _check_templates(read_json(folder / name), folder / name)
-    for name in (ADDED_TOKENS, VOCABULARY):  # their keys are tokens
-        if (folder / name).is_file():
-            read_json(folder / name, TOKENIZER_BYTES, keys_are_ours=False)
+            check_tokenizer_config(_json(folder, name, hashes), str(folder / name))
+    _check_vocabularies(folder, config, hashes)
     if (folder / TOKENIZER).is_file():
-        check_tokenizer(folder / TOKENIZER)
-    weights = weight_files(folder)
-    return Inspected(folder, config, weights, _tensors(folder, weights))
+        check_tokenizer(_json(folder, TOKENIZER, hashes), str(folder / TOKENIZER))
+    weights = _weight_files(folder, hashes)
+    return Inspected(folder, config, weights, _tensors(folder, weights, hashes), hashes)
 
 
-def _check_templates(tokenizer_config: dict[str, Any], path: Path) -> None:
-    """Chat templates are not used, but the names of some have been paths to write to (CVE-2026-9856)."""
-    templates = tokenizer_config.get("chat_template")
-    for template in templates if isinstance(templates, list) else []:
-        name = template.get("name") if isinstance(template, dict) else None
-        if not isinstance(name, str) or not _TEMPLATE_NAME.fullmatch(name):
-            raise ModelRefused(f"{path} has a chat_template with the name {name!r:.80}, which is not a plain name")
+def _json(folder: Path, name: str, hashes: dict[str, str]) -> dict[str, Any]:
+    """The object in a JSON file of the folder; its hash is noted."""
+    tokens = name in (TOKENIZER, ADDED_TOKENS, VOCABULARY)  # their keys are tokens
+    limit = TOKENIZER_BYTES if tokens else CONFIG_BYTES
+    content = read_bytes(folder / name, limit)
+    hashes[name] = hashlib.sha256(content).hexdigest()
+    return parse_json(content, str(folder / name), limit, keys_are_ours=not tokens)
 
 
-def _tensors(folder: Path, weights: tuple[str, ...]) -> dict[str, Tensor]:
+def _check_vocabularies(folder: Path, config: dict[str, Any], hashes: dict[str, str]) -> None:
+    most = positive_number({"vocab_size": TOKENIZER_BYTES, **config}, "vocab_size", str(folder))
+    for name in (ADDED_TOKENS, VOCABULARY):
+        if (folder / name).is_file():
+            check_words(_json(folder, name, hashes), most, str(folder / name))
+    for name in (WORDS, MERGES):
+        if (folder / name).is_file():
+            content = read_bytes(folder / name, TOKENIZER_BYTES)
+            hashes[name] = hashlib.sha256(content).hexdigest()
+            check_lines(content, most, str(folder / name))
+
+
+def _tensors(folder: Path, weights: tuple[str, ...], hashes: dict[str, str]) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for name in weights:
         if name == WEIGHTS_INDEX:
             continue
-        found = read_header(folder / name)
+        with open_file(folder / name) as file:
+            found = read_header(file, folder / name)
+            file.seek(0)
+            hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
         if twice := sorted(tensors.keys() & found):
             raise ModelRefused(f"{folder / name} has the tensor {twice[0]!r}, which another weight file has too")
         tensors |= found
     return tensors
 
 
-def weight_files(folder: Path) -> tuple[str, ...]:
+def _weight_files(folder: Path, hashes: dict[str, str]) -> tuple[str, ...]:
     """The names of the weight files. Pickled weights are never read: they can run code."""
     if (folder / WEIGHTS).is_file():
         return (WEIGHTS,)
@@ -130,7 +162,7 @@ def weight_files(folder: Path) -> tuple[str, ...]:
         pickled = sorted(file.name for file in folder.glob("*.bin"))
         instead = f" ({pickled[0]} is a pickle, which is not read)" if pickled else ""
         raise ModelRefused(f"{folder} has no {WEIGHTS}{instead}; save the model as safetensors")
-    weight_map = read_json(folder / WEIGHTS_INDEX).get("weight_map")
+    weight_map = _json(folder, WEIGHTS_INDEX, hashes).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ModelRefused(f"{folder / WEIGHTS_INDEX} names no weight files")
     names = sorted({str(name) for name in weight_map.values()})
@@ -153,8 +185,12 @@ def _stamps(path: str, names: list[str]) -> tuple[tuple[str, int, int], ...]:
 def files_digest(path: str, names: tuple[str, ...] | None = None) -> str:
     """The SHA-256 over the names and contents of the files of a folder: those that are named, or all but the README."""
     folder = Path(path)
-    digest = hashlib.sha256()
+    hashes = {}
     for name in names or sorted(each.name for each in folder.iterdir() if each.is_file() and each.name != "README.md"):
         with open(folder / name, "rb") as file:
-            digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
-    return digest.hexdigest()
+            hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return _digest(hashes)
+
+
+def _digest(hashes: dict[str, str]) -> str:
+    return hashlib.sha256(os.fsencode("".join(f"{name}\0{each}\0" for name, each in hashes.items()))).hexdigest()

@@ -4,13 +4,15 @@ Safetensors are safe; the JSON around them is what attacks come by: keys that na
 elsewhere, and which libraries follow (CVE-2026-4372, CVE-2026-5241). Whatever is refused here, nothing of it was run.
 """
 
+import hashlib
 import json
 import math
 import os
 import stat
 from collections.abc import Collection
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from sentiment_batch.errors import ModelRefused
 
@@ -40,25 +42,36 @@ _REFUSED_KEYS = {
 }
 _REFUSED_BEGINNINGS = ("_attn_implementation", "attn_implementation", "__")
 _REFUSED_END = "_internal"
+_HARMLESS = "__type"  # transformers 4 wrote it into each token of a tokenizer_config.json
 
 
 def read_json(path: Path, limit: int = CONFIG_BYTES, *, keys_are_ours: bool = True) -> dict[str, Any]:
-    """The JSON object of a file. Raises `ModelRefused` for anything else, and for keys that name what to run.
+    """As `parse_json`, of the bytes of a file."""
+    return parse_json(read_bytes(path, limit), str(path), limit, keys_are_ours=keys_are_ours)
 
-    Refused too: a key twice in one object (two readers may each take another), numbers that are not finite, and
-    nesting deeper than 32. Keys that are tokens, as those of a vocabulary are, may be any: `keys_are_ours` is false.
-    """
+
+def read_bytes(path: Path, limit: int = CONFIG_BYTES) -> bytes:
+    """The content of a file; one byte more than the limit where there is more. `ModelRefused` if it is unreadable."""
     try:
         with open_file(path) as file:
-            text = file.read(limit + 1)
+            return file.read(limit + 1)
     except OSError as error:
         raise ModelRefused(f"{path} cannot be read as JSON: {error}") from None
-    if len(text) > limit:
-        raise ModelRefused(f"{path} is not a JSON object of at most {limit >> 20} MiB")
-    return parse_json(text, str(path), limit, keys_are_ours=keys_are_ours)
 
 
-def open_file(path: Path) -> BinaryIO:
+def read_again(path: Path, sha256: str | None) -> bytes:
+    """The content of a file that was inspected: `ModelRefused` if its hash is another one now."""
+    content = read_bytes(path, TOKENIZER_BYTES)
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise changed(path)
+    return content
+
+
+def changed(path: Path) -> ModelRefused:
+    return ModelRefused(f"{path} changed while it was loaded; run again when nobody writes to it")
+
+
+def open_file(path: Path) -> BufferedReader:
     """A regular file, to read. Raises `ModelRefused` for another: a pipe would have us wait for ever."""
     file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -68,7 +81,13 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def parse_json(text: bytes, where: str, limit: int = CONFIG_BYTES, *, keys_are_ours: bool = True) -> dict[str, Any]:
-    """As `read_json`, of bytes that were read already."""
+    """The JSON object of some bytes. Raises `ModelRefused` for anything else, and for keys that name what to run.
+
+    Refused too: a key twice in one object (two readers may each take another), numbers that are not finite, and
+    nesting deeper than 32. Keys that are tokens, as those of a vocabulary are, may be any: `keys_are_ours` is false.
+    """
+    if len(text) > limit:
+        raise ModelRefused(f"{where} is not a JSON object of at most {limit >> 20} MiB")
     try:
         value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
@@ -123,6 +142,8 @@ def _check_levels(value: dict[str, Any], where: str, keys_are_ours: bool) -> Non
 
 def _check_keys(keys: Collection[str], where: str) -> None:
     for key in keys:
+        if key == _HARMLESS:
+            continue
         if key in _REFUSED_KEYS or key.startswith(_REFUSED_BEGINNINGS) or key.endswith(_REFUSED_END):
             raise ModelRefused(f"{where} has the key {key!r}, by which a model can have code run; remove it")
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -10,9 +12,12 @@ from tokenizers import Tokenizer
 from sentiment_batch import stop
 from sentiment_batch.errors import ModelRefused
 from sentiment_batch.model.folder import TOKENIZER
+from sentiment_batch.model.inspection import read_again
 
 _CHARACTERS_PER_TOKEN = 64
 _TEXTS_AT_ONCE = 1024
+# Words that no vocabulary has, one that is too long for many, and characters of one to four bytes.
+_TRIED = ("", "a", "\U0010ffff", "a" * 1_000, "\u00e9\u5473 \ue000!", "qzx" * 9, "\r\n\x00 \u0301")
 
 
 @dataclass(frozen=True)
@@ -25,18 +30,19 @@ class TokenIds:
     truncated: np.ndarray  # bool [n]
 
 
-def load_tokenizer(folder: str, vocab_size: int) -> Tokenizer:
+def load_tokenizer(folder: str, vocab_size: int, sha256: str | None = None) -> Tokenizer:
     """The folder's tokenizer with its own cutting and padding off: both are ours.
 
-    Raises `ModelRefused` if it cannot be read, or makes ids that the model's embeddings do not have.
+    Raises `ModelRefused` if it cannot be read, is not the file of that hash, makes ids that the model's embeddings do
+    not have, or fails on a text.
     """
-    path = f"{folder}/{TOKENIZER}"
+    path = Path(folder) / TOKENIZER
     try:
-        tokenizer = Tokenizer.from_file(path)
-    except (KeyboardInterrupt, SystemExit):
+        tokenizer = Tokenizer.from_buffer(read_again(path, sha256))
+    except (KeyboardInterrupt, SystemExit, ModelRefused):
         raise
     except BaseException as error:  # the library raises plain Exception, and panics are not even that
-        raise ModelRefused(f"{path} cannot be read: {error}") from None
+        raise ModelRefused(f"{path} cannot be read: {' '.join(str(error).split()):.200}") from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
     check_ids(tokenizer, vocab_size, folder)
@@ -44,12 +50,25 @@ def load_tokenizer(folder: str, vocab_size: int) -> Tokenizer:
 
 
 def check_ids(tokenizer: Tokenizer, vocab_size: int, where: str) -> None:
-    """Raise `ModelRefused` if the tokenizer makes ids that the model's embeddings do not have."""
-    largest = max(*tokenizer.get_vocab(with_added_tokens=True).values(), *tokenizer.encode("").ids, -1)
+    """Raise `ModelRefused` if the tokenizer makes ids that the model's embeddings do not have, or fails on a text."""
+    tried = [each for encoding in _encode(tokenizer, list(_TRIED), special=True) for each in encoding.ids]
+    largest = max(*tokenizer.get_vocab(with_added_tokens=True).values(), *tried, -1)
     if largest >= vocab_size:
         raise ModelRefused(
             f"{where}: {TOKENIZER} makes ids up to {largest}, the model knows {vocab_size}: they are not of one model"
         )
+
+
+def _encode(tokenizer: Tokenizer, texts: list[str], *, special: bool) -> list[Any]:
+    """What the library makes of the texts. Any text is one, so that a failure is the tokenizer's."""
+    try:
+        return list(tokenizer.encode_batch_fast(texts, add_special_tokens=special))
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # its message may hold the text
+        raise ModelRefused(
+            f"{TOKENIZER} fails on a text ({type(error).__name__}); save the tokenizer again, with its unknown token"
+        ) from None
 
 
 def tokenise(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> TokenIds:
@@ -71,7 +90,7 @@ def tokenise(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> Tok
         stop.check()
         cut = [text[:limit] for text in texts[first : first + _TEXTS_AT_ONCE]]
         rows: list[list[int]] = []
-        for row, encoding in enumerate(tokenizer.encode_batch_fast(cut, add_special_tokens=False), first):
+        for row, encoding in enumerate(_encode(tokenizer, cut, special=False), first):
             ids = encoding.ids
             truncated[row] = len(ids) > room or len(texts[row]) > limit
             rows.append([*before, *ids[:room], *after])
@@ -83,15 +102,20 @@ def tokenise(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> Tok
 
 def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     """The ids that the tokenizer puts before and after a single text."""
-    bare, full = [], []
-    for text in ("a", *sorted(tokenizer.get_vocab())):
-        bare = tokenizer.encode(text, add_special_tokens=False).ids
-        full = tokenizer.encode(text).ids
-        if bare:
-            break
+    bare, full = _bare_and_full(tokenizer, "a")
+    if not bare:
+        for text in sorted(tokenizer.get_vocab())[:_TEXTS_AT_ONCE]:
+            bare, full = _bare_and_full(tokenizer, text)
+            if bare:
+                break
     if len(full) == len(bare):
         raise ModelRefused(f"{TOKENIZER} puts no special tokens around a text; it is not that of an encoder")
     for first in range(len(full) - len(bare) + 1):
         if full[first : first + len(bare)] == bare:
             return full[:first], full[first + len(bare) :]
     raise ModelRefused(f"{TOKENIZER} changes a text when it adds special tokens; that is not supported")
+
+
+def _bare_and_full(tokenizer: Tokenizer, text: str) -> tuple[list[int], list[int]]:
+    bare, full = (_encode(tokenizer, [text], special=special)[0].ids for special in (False, True))
+    return bare, full

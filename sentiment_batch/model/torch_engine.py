@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
 from sentiment_batch.errors import EnvironmentFailure, ModelRefused, UsageError
 from sentiment_batch.model.classifier import Engine
 from sentiment_batch.model.configuration import MODEL_TYPES, model_type
 from sentiment_batch.model.folder import WEIGHTS_INDEX, Inspected, ModelFolder
+from sentiment_batch.model.tensors import read_tensors
 
 _OLD_BUFFER = ".position_ids"  # 0, 1, 2 ...; old checkpoints have it among the weights
 _OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator: can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
@@ -51,6 +51,7 @@ def load_engine(folder: ModelFolder, device: torch.device, dtype: torch.dtype) -
     Raises `EnvironmentFailure` if the device has no room for them or is another's.
     """
     model = _load_model(folder, dtype)
+    try_out(model, len(folder.labels), folder.path)
     try:
         model = model.to(device)
     except RuntimeError as error:
@@ -65,14 +66,9 @@ def engine_of(model: torch.nn.Module, device: torch.device) -> Engine:
 
     def engine(input_ids: np.ndarray, attention_mask: np.ndarray | None) -> np.ndarray:
         try:
-            with torch.inference_mode():
-                ids = torch.from_numpy(input_ids).to(device, non_blocking=True)
-                # transformers takes a missing mask to be all ones, and then skips the masking in attention
-                mask = None if attention_mask is None else torch.from_numpy(attention_mask).to(device)
-                logits: np.ndarray = model(input_ids=ids, attention_mask=mask).logits.float().cpu().numpy()
-                return logits
+            return _logits(model, device, input_ids, attention_mask)
         except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY):
+            if _is_out_of_memory(error):
                 full = True
             else:
                 raise EnvironmentFailure(f"the device failed: {_first_line(error)}; run again to go on") from error
@@ -82,6 +78,17 @@ def engine_of(model: torch.nn.Module, device: torch.device) -> Engine:
         raise MemoryError
 
     return engine
+
+
+def _logits(
+    model: torch.nn.Module, device: torch.device, input_ids: np.ndarray, attention_mask: np.ndarray | None
+) -> np.ndarray:
+    with torch.inference_mode():
+        ids = torch.from_numpy(input_ids).to(device, non_blocking=True)
+        # transformers takes a missing mask to be all ones, and then skips the masking in attention
+        mask = None if attention_mask is None else torch.from_numpy(attention_mask).to(device)
+        logits: np.ndarray = model(input_ids=ids, attention_mask=mask).logits.float().cpu().numpy()
+        return logits
 
 
 def _load_model(folder: ModelFolder, dtype: torch.dtype) -> torch.nn.Module:
@@ -96,23 +103,38 @@ def _load_model(folder: ModelFolder, dtype: torch.dtype) -> torch.nn.Module:
 
 
 def model_config(config: dict[str, Any], where: str) -> Any:
-    """The transformers configuration, of the class that our own table has for the model type.
+    """The transformers configuration, of the class that our own table has for the model type, of known settings.
 
-    Raises `ModelRefused` for values that the class refuses, and for keys that would take the place of its methods.
+    Raises `ModelRefused` for values that the class refuses.
     """
     import transformers
 
-    # The names of types are looked up as attributes of torch, whatever they are; ours are given when it is loaded.
-    config = {key: value for key, value in config.items() if key not in ("dtype", "torch_dtype", "_num_labels")}
     config_class = getattr(transformers, f"{MODEL_TYPES[model_type(config, where)].prefix}Config")
-    for key in config:
-        if callable(getattr(config_class, key, None)):
-            raise ModelRefused(f"{where}: config.json has the key {key!r}, which is the name of a method")
     try:
         with quiet():
-            return config_class.from_dict(config)
+            return config_class.from_dict({key: value for key, value in config.items() if key != "_num_labels"})
     except Exception as error:  # the library raises many kinds, for as many faults of a configuration
         raise ModelRefused(f"{where}: config.json cannot be loaded: {_first_line(error)}") from error
+
+
+def try_out(model: torch.nn.Module, labels: int, where: str) -> None:
+    """Label two texts of a few tokens on the CPU, with and without padding; `ModelRefused` if that cannot be done.
+
+    The settings of a configuration are each what they may be, and together may still be none that a model can run
+    with. A job finds that here, and not at its first row.
+    """
+    ids = np.zeros((2, 4), np.int64)
+    for mask in (None, np.array([[1, 1, 1, 1], [1, 1, 0, 0]], np.int64)):
+        try:
+            shape = _logits(model.eval(), torch.device("cpu"), ids, mask).shape
+        except Exception as error:
+            if isinstance(error, MemoryError) or _is_out_of_memory(error):
+                raise MemoryError from error
+            raise ModelRefused(
+                f"{where}: a model of this config.json cannot label a text: {_first_line(error):.200}"
+            ) from error
+        if shape != (2, labels):
+            raise ModelRefused(f"{where}: a model of this config.json gives {shape} logits for 2 texts, not {labels}")
 
 
 def load_classifier(
@@ -127,12 +149,13 @@ def load_classifier(
     """
     _check_tensors(inspected, config, new_head)
     model_class = _class_of(config)
+    tensors = _read_tensors(inspected)
     try:
         with quiet():
             model, info = model_class.from_pretrained(
                 None,
                 config=config,
-                state_dict=_read_tensors(inspected),
+                state_dict=tensors,
                 dtype=dtype,
                 attn_implementation="sdpa" if model_class._supports_sdpa else "eager",
                 ignore_mismatched_sizes=new_head,
@@ -144,16 +167,17 @@ def load_classifier(
     except (MemoryError, OSError):
         raise
     except Exception as error:
+        if _is_out_of_memory(error):
+            raise MemoryError from error
         raise ModelRefused(f"{inspected.folder} cannot be loaded: {_first_line(error)}") from error
     return model, info
 
 
 def _read_tensors(inspected: Inspected) -> dict[str, torch.Tensor]:
-    """Copies in memory: what safetensors gives is the file itself, which somebody may write to during the run."""
     tensors: dict[str, torch.Tensor] = {}
     for name in inspected.weights:
         if name != WEIGHTS_INDEX:
-            tensors |= {each: tensor.clone() for each, tensor in load_file(inspected.folder / name).items()}
+            tensors |= read_tensors(inspected.folder / name, inspected.hashes[name])
     return {name: tensor for name, tensor in tensors.items() if not name.endswith(_OLD_BUFFER)}
 
 
@@ -201,6 +225,10 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,7 +3,8 @@
 A TSV record is what stands between two line feeds; quotes mean nothing. A CSV record follows RFC 4180: a field that
 begins with a quote ends at the next quote that is not doubled, and may hold commas and line feeds. Where a quote is
 never closed, only the line that opened it is refused: the lines after it are read again as records of their own, so
-that a stray quote costs one row and not the rest of the file (pandas and polars lose the rest).
+that a stray quote costs one row and not the rest of the file (pandas and polars lose the rest). So does a quote that is
+closed on its line with text behind it.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ BOM = b"\xef\xbb\xbf"
 
 LINE_TOO_LONG = "line_too_long"
 UNTERMINATED_QUOTE = "unterminated_quote"
+TEXT_AFTER_QUOTE = "text_after_quote"
 
 
 class Record(NamedTuple):
@@ -90,8 +92,8 @@ def quoted_records(rows: Iterable[Record]) -> Iterator[Record]:
             yield first
             continue
         state = _quote_state(without_bom(first), inside=False)
-        if state is CLOSED:
-            yield first
+        if state is not OPEN:
+            yield first if state is CLOSED else first._replace(reason=TEXT_AFTER_QUOTE)
             continue
         last = ahead[taken - 1] if taken else first
         while state is OPEN and last.offset + last.length - first.offset <= MAX_QUOTED_BYTES:

@@ -2,6 +2,7 @@
 
 import glob
 import hashlib
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ _BLOCK_BYTES = 2**20
 _GLOB_CHARACTERS = "*?["
 MAX_RATIO = 200  # of a compressed file, behind the first bytes
 _UNCHECKED_BYTES = 64 * 2**20
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,10 @@ def find_inputs(paths: Iterable[str], format: str = "auto") -> list[InputFile]:
     embedded reviews. Raises `InputError` for a path without a file, a file that is given twice, formats that are mixed,
     and `UsageError` for a format that the name does not tell.
     """
-    files = [_describe(path, format) for given in paths for path in _expand(given)]
+    found = [(given, _expand(given)) for given in paths]
+    for given, expanded in found:
+        _say_partitions(given, expanded)
+    files = [_describe(path, format) for _, expanded in found for path in expanded]
     seen: dict[object, str] = {}
     for file in files:
         places = _places(file.path)
@@ -119,25 +125,29 @@ def byte_blocks(file: InputFile, start: int = 0, stop: int | None = None) -> Ite
     In a compressed file the bytes before `start` are unpacked and dropped. Raises `InputError` for a file that cannot
     be read and for a compressed stream that is cut short or damaged.
     """
-    position = 0
+    position = packed = 0
     try:
         with file.open() as source, pa.input_stream(source, compression=file.compression) as stream:
-            if start and not file.compression:
-                position = stream.seek(start)
-            while position < start and (skipped := stream.read(min(_BLOCK_BYTES, start - position))):
-                position += len(skipped)
-            while stop is None or position < stop:
-                block = stream.read(_BLOCK_BYTES if stop is None else min(_BLOCK_BYTES, stop - position))
-                if not block:
-                    return
-                position += len(block)
-                if file.compression:
-                    _check_ratio(file, position, source.tell())
-                stop_signal.check()  # a large text file is read for minutes before its first row is labelled
-                yield block
+            try:
+                if start and not file.compression:
+                    position = stream.seek(start)
+                while position < start and (skipped := stream.read(min(_BLOCK_BYTES, start - position))):
+                    position += len(skipped)
+                while stop is None or position < stop:
+                    block = stream.read(_BLOCK_BYTES if stop is None else min(_BLOCK_BYTES, stop - position))
+                    if not block:
+                        return
+                    position += len(block)
+                    if file.compression:
+                        _check_ratio(file, position, source.tell())
+                    stop_signal.check()  # a large text file is read for minutes before its first row is labelled
+                    yield block
+            finally:
+                packed = source.tell()
     except (OSError, pa.ArrowException) as error:
         raise_if_short(error)
-        raise InputError(f"{file.path} cannot be read near byte {position}: {error}; nothing was published") from error
+        place = f"{packed} (behind byte {position} unpacked)" if file.compression else f"{position}"
+        raise InputError(f"{file.path} cannot be read near byte {place}: {error}; nothing was published") from error
 
 
 def check_is_text(file: InputFile) -> None:
@@ -186,6 +196,19 @@ def _expand(given: str) -> list[str]:
             raise InputError(f"no file matches {given}")
         return found
     raise InputError(f"no such file: {given}")
+
+
+def _say_partitions(given: str, paths: list[str]) -> None:
+    """One line if folders below what was given have names like `day=2026-01-31`: a column to Hive, Spark and DuckDB."""
+    spelt_out = given.split("/")
+    folders = {name for path in paths for name in path.split("/")[:-1] if name not in spelt_out}
+    if columns := sorted({name.partition("=")[0] for name in folders if "=" in name}):
+        log.warning(
+            "%s: the names of its folders are no columns here, so the rows do not get %s; label the folders one by one "
+            "to keep them apart",
+            given,
+            ", ".join(map(repr, columns)),
+        )
 
 
 def _is_hidden(path: str, pattern: str) -> bool:

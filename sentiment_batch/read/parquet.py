@@ -2,9 +2,8 @@
 
 import hashlib
 import math
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -13,62 +12,17 @@ import pyarrow.parquet as pq
 
 from sentiment_batch.errors import InputError
 from sentiment_batch.read.chunk import Chunk, Reject, Shard, reject
-from sentiment_batch.read.inputs import InputFile
-from sentiment_batch.read.magic import LOOKED_AT, looks_like
+from sentiment_batch.read.footer import open_parquet
+from sentiment_batch.read.inputs import MAX_RATIO, InputFile
+from sentiment_batch.read.moments import column_that_wraps, is_int96, open_in_seconds
 from sentiment_batch.read.pages import BadPage, count_values, dictionary_bytes
 from sentiment_batch.read.source import raise_if_short
+from sentiment_batch.read.texts import as_strings, is_text, text_batches, with_type
 
 INVALID_UTF8 = "invalid_utf8"
 MAX_GROUP_BYTES = 2 * 2**30  # of one row group in memory, as its footer declares it
 MAX_CHUNK_BYTES = 256 * 2**20  # of one chunk's values, written out, where a chunk has more than one row
-MAX_ROWS_PER_BYTE = 1000  # behind the first rows: what needs less than a bit for a row says nothing
-_UNCHECKED_ROWS = 10**7
 _HEADER_BYTES = 4096  # of a page, more or less: they lie a mebibyte apart
-_END_BYTES = 8  # the length of the footer, "PAR1"
-_THRIFT_BYTES, _THRIFT_ITEMS = 100 * 2**20, 10**6  # of a footer: a forged length must not be allocated
-
-
-@contextmanager
-def open_parquet(file: InputFile) -> Iterator[pq.ParquetFile]:
-    """Raises `InputError` for what is not a whole Parquet file."""
-    with file.open() as source:
-        try:
-            parquet = pq.ParquetFile(
-                source,
-                pre_buffer=False,
-                page_checksum_verification=True,
-                arrow_extensions_enabled=False,
-                thrift_string_size_limit=_THRIFT_BYTES,
-                thrift_container_size_limit=_THRIFT_ITEMS,
-            )
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise_if_short(error)
-            source.seek(0)
-            if (found := looks_like(source.read(LOOKED_AT))) and found[0] != "Parquet":
-                raise InputError(f"{file.path} looks like {found[0]}, not Parquet; {found[1]}") from error
-            raise InputError(f"{file.path} is not a whole Parquet file: {error}; was its writer killed?") from error
-        _check_rows(file, parquet.metadata)
-        _check_plain(file, source, parquet.metadata)
-        yield parquet
-
-
-def _check_plain(file: InputFile, source: BinaryIO, metadata: pq.FileMetaData) -> None:
-    """Refuse a footer that is signed, as that of a file with encrypted columns is: Arrow aborts at a look at these."""
-    source.seek(-_END_BYTES, os.SEEK_END)
-    if int.from_bytes(source.read(4), "little") != metadata.serialized_size:
-        raise InputError(f"{file.path} has more in its footer than columns: it looks encrypted; decrypt it first")
-
-
-def _check_rows(file: InputFile, metadata: pq.FileMetaData) -> None:
-    """Rows that need no bytes are a bomb or a forgery: to plan them would already take all memory."""
-    rows = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
-    if min(rows, default=0) < 0 or sum(rows) != metadata.num_rows:
-        raise InputError(f"{file.path}: its footer gives {metadata.num_rows} rows and {sum(rows)} in row groups")
-    if metadata.num_rows > _UNCHECKED_ROWS + MAX_ROWS_PER_BYTE * file.size:
-        raise InputError(
-            f"{file.path} has {file.size} bytes for {metadata.num_rows} rows, more than {MAX_ROWS_PER_BYTE} a byte: "
-            "these are no reviews"
-        )
 
 
 def schema(file: InputFile) -> pa.Schema:
@@ -85,12 +39,13 @@ def shards(file: InputFile, shard_rows: int, shard_bytes: int) -> Iterator[Shard
     """Row ranges of whole row groups, or of equal pieces of one that is too large: from the footer alone."""
     with open_parquet(file) as parquet:
         groups = [parquet.metadata.row_group(number) for number in range(parquet.metadata.num_row_groups)]
+    unpacked = _believable([group.total_byte_size for group in groups], file.size)
     begin = end = held = 0
-    for number, group in enumerate(groups):
+    for number, (group, group_bytes) in enumerate(zip(groups, unpacked, strict=True)):
         if not group.num_rows:
             _check_empty(file, group, f"{file.path}, row group {number}")
-        for rows in _pieces(group.num_rows, group.total_byte_size, shard_rows, shard_bytes):
-            size = group.total_byte_size * rows // group.num_rows
+        for rows in _pieces(group.num_rows, group_bytes, shard_rows, shard_bytes):
+            size = group_bytes * rows // group.num_rows
             if end > begin and (end - begin + rows > shard_rows or held + size > shard_bytes):
                 yield Shard(begin, end, begin, end - begin)
                 begin, held = end, 0
@@ -98,6 +53,15 @@ def shards(file: InputFile, shard_rows: int, shard_bytes: int) -> Iterator[Shard
             held += size
     if end > begin:
         yield Shard(begin, end, begin, end - begin)
+
+
+def _believable(sizes: list[int], file_bytes: int) -> list[int]:
+    """The sizes of the row groups, made smaller where the file cannot hold so much: a forged one would make a part of
+    every row.
+    """
+    sizes = [max(0, size) for size in sizes]
+    total, most = sum(sizes), MAX_RATIO * file_bytes
+    return sizes if total <= most else [size * most // total for size in sizes]
 
 
 def _pieces(rows: int, size: int, shard_rows: int, shard_bytes: int) -> list[int]:
@@ -110,10 +74,11 @@ def byte_range(file: InputFile, shard: Shard) -> tuple[int, int]:
     """Where in the file the row groups of the shard lie: (first byte, byte behind the last)."""
     with open_parquet(file) as parquet:
         groups = [parquet.metadata.row_group(number) for number, _ in _groups(parquet.metadata, shard)]
-    chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
-    starts = [min(chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset) for chunk in chunks]
-    ends = [start + chunk.total_compressed_size for start, chunk in zip(starts, chunks, strict=True)]
-    return min(starts, default=0), max(ends, default=0)
+    try:
+        ranges = [_page_range(chunk) for group in groups for chunk in _read_columns(group, ())]
+    except BadPage as error:
+        raise InputError(f"{file.path}: {error}; the file is damaged; nothing was published") from error
+    return min((start for start, _ in ranges), default=0), max((stop for _, stop in ranges), default=0)
 
 
 def chunks(
@@ -131,12 +96,11 @@ def chunks(
     for chunk in _group_chunks(file, shard, columns, text_column, chunk_rows):
         more = sum(map(_value_bytes, chunk.batch.columns))
         if held and (rows + chunk.rows > chunk_rows or size + more > MAX_CHUNK_BYTES):
-            yield _joined(held)
+            yield from _joined(held)
             held, rows, size = [], 0, 0
         held.append(chunk)
         rows, size = rows + chunk.rows, size + more
-    if held:
-        yield _joined(held)
+    yield from _joined(held)
 
 
 def _value_bytes(column: pa.Array) -> int:
@@ -153,7 +117,11 @@ def _group_chunks(
     file: InputFile, shard: Shard, columns: tuple[str, ...], text_column: str, chunk_rows: int
 ) -> Iterator[Chunk]:
     wanted = shard.start
-    with open_parquet(file) as parquet, file.open(_HEADER_BYTES) as pages:
+    with (
+        open_parquet(file) as parquet,
+        open_in_seconds(file, parquet) as seconds,
+        file.open(_HEADER_BYTES) as pages,
+    ):
         for number, first in _groups(parquet.metadata, shard):
             row = first
             wanted = min(shard.stop, first + parquet.metadata.row_group(number).num_rows)
@@ -162,13 +130,15 @@ def _group_chunks(
                 _check_size(parquet.metadata.row_group(number), columns, where)
                 if row >= shard.start:  # once for each group
                     _check_pages(pages, parquet.metadata.row_group(number), columns, where)
+                    _check_moments(parquet, seconds, number, columns, where)
                 at_once = min(chunk_rows, _safe_rows(pages, parquet.metadata.row_group(number), columns))
-                for batch in parquet.iter_batches(at_once, row_groups=[number], columns=list(columns)):
+                for batch in text_batches(file, parquet, number, columns, text_column, at_once):
                     start = max(row, shard.start)
                     stop = min(row + batch.num_rows, wanted)
                     if start < stop:
                         rows = batch.slice(start - row, stop - start).select(list(columns))
-                        yield _chunk(file, rows, (number, first), start, text_column)
+                        chunk = _chunk(file, rows, (number, first), start, text_column)
+                        yield replace(chunk, batch=with_type(chunk.batch, parquet.schema_arrow.field(text_column)))
                     row += batch.num_rows
                     if row >= wanted:
                         break
@@ -179,6 +149,19 @@ def _group_chunks(
                 raise InputError(f"{where}: ends at row {row} where its footer says {wanted}; the file is damaged")
     if wanted < shard.stop:
         raise InputError(f"{file.path} ends at row {wanted} where the plan says {shard.stop}; the file is damaged")
+
+
+def _check_moments(
+    parquet: pq.ParquetFile, seconds: pq.ParquetFile, number: int, columns: tuple[str, ...], where: str
+) -> None:
+    """No value may change on its way, and a column of the output has one type, whatever file its rows are from."""
+    group = parquet.metadata.row_group(number)
+    paths = [chunk.path_in_schema for chunk in _read_columns(group, columns) if is_int96(chunk)]
+    if path := column_that_wraps(parquet, seconds, number, paths):
+        raise InputError(
+            f"{where}, column {path!r}: an INT96 timestamp before 1677 or after 2262, which nanoseconds cannot hold; "
+            "write the column again as TIMESTAMP_MICROS, or leave it out with --keep-columns"
+        )
 
 
 def _check_size(group: pq.RowGroupMetaData, columns: tuple[str, ...], where: str) -> None:
@@ -217,7 +200,11 @@ def _safe_rows(pages: BinaryIO, group: pq.RowGroupMetaData, columns: tuple[str, 
 
 
 def _page_range(chunk: pq.ColumnChunkMetaData) -> tuple[int, int]:
-    start = max(0, min(chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset))
+    """Where in the file the pages lie: (first byte, byte behind the last)."""
+    start = min(chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset)
+    if start < 0 or chunk.total_compressed_size < 0:
+        lies = f"at byte {start} with {chunk.total_compressed_size} bytes"
+        raise BadPage(f"the column {chunk.path_in_schema!r} lies {lies}, as the footer has it")
     return start, start + chunk.total_compressed_size
 
 
@@ -283,11 +270,15 @@ def _kept(batch: pa.RecordBatch, keep: list[bool]) -> pa.RecordBatch:
     return _one_batch([batch.slice(row, 1) for row, kept in enumerate(keep) if kept] or [batch.slice(0, 0)])
 
 
-def _joined(chunks: list[Chunk]) -> Chunk:
-    if len(chunks) == 1:
-        return chunks[0]
+def _joined(chunks: list[Chunk]) -> list[Chunk]:
+    """One chunk of them all; each as it is if they have no common dictionary: indices of 8 bits know 127 values."""
+    if len(chunks) < 2:
+        return chunks
     rejects = [reject for chunk in chunks for reject in chunk.rejects]
-    return Chunk(_one_batch([chunk.batch for chunk in chunks]), rejects)
+    try:
+        return [Chunk(_one_batch([chunk.batch for chunk in chunks]), rejects)]
+    except pa.ArrowInvalid:
+        return chunks
 
 
 def _one_batch(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
@@ -301,15 +292,3 @@ def _utf8_fault(data: bytes) -> str | None:
     except UnicodeDecodeError as error:
         return f"byte {error.start} of the text: {error.reason}"
     return None
-
-
-def is_text(type: pa.DataType) -> bool:
-    """Whether a column of this type can hold the texts: any string type, or a dictionary of one."""
-    if pa.types.is_dictionary(type):
-        type = type.value_type
-    return bool(pa.types.is_string(type) or pa.types.is_large_string(type) or pa.types.is_string_view(type))
-
-
-def as_strings(column: pa.Array) -> pa.Array:
-    """The column as plain strings."""
-    return column if pa.types.is_string(column.type) else pc.cast(column, pa.string())

@@ -11,6 +11,7 @@ from sentiment_batch.errors import InputError, UsageError
 from sentiment_batch.read import delimited, parquet
 from sentiment_batch.read.chunk import Chunk, Shard
 from sentiment_batch.read.inputs import InputFile, check_unchanged, find_inputs, range_sha256
+from sentiment_batch.read.texts import is_text
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _check_columns(
         if name != required[0] and pa.types.is_nested(schema.field(name).type):
             raise InputError(f"{file.path}: the column {name!r} holds {schema.field(name).type}, not single values")
     text = required[0]
-    if not parquet.is_text(schema.field(text).type):
+    if not is_text(schema.field(text).type):
         raise InputError(f"{file.path}: the column {text!r} holds {schema.field(text).type}, not strings; cast it")
     for name in sorted({*schema.names, *first_schema.names}):
         if name not in schema.names or name not in first_schema.names:

@@ -1,6 +1,7 @@
 """Labelled files -> texts with their labels, in memory: splits to learn from and to choose by."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,8 @@ import pyarrow.compute as pc
 from sentiment_batch.config import ReadOptions
 from sentiment_batch.errors import InputError
 from sentiment_batch.read.chunk import Reject
-from sentiment_batch.read.parquet import as_strings
 from sentiment_batch.read.plan import open_inputs, plan, read_chunks
+from sentiment_batch.read.texts import as_strings
 
 _CHUNK_ROWS = 32_768
 MAX_LABELS = 100
@@ -62,6 +63,15 @@ def label_order(labels: list[str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def same_but_for_case(names: Iterable[str]) -> tuple[str, str] | None:
+    """Two of the names, if there are two, that are one name to a reader that knows no case."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if (other := seen.setdefault(name.lower(), name)) != name:
+            return other, name
+    return None
+
+
 def read_splits(train: tuple[str, ...], valid: str, label_column: str, how: ReadOptions) -> Splits:
     """Raises `InputError` for rows that cannot be read and for labels that cannot be learnt."""
     learnt, chosen_by = read_split(train, label_column, how), read_split((valid,), label_column, how)
@@ -72,6 +82,11 @@ def read_splits(train: tuple[str, ...], valid: str, label_column: str, how: Read
     if len(labels) > MAX_LABELS:
         raise InputError(
             f"{where}: {len(labels)} labels in the column {label_column!r}, at most {MAX_LABELS} can be learnt"
+        )
+    if pair := same_but_for_case(labels):
+        raise InputError(
+            f"{where}: the labels {' and '.join(map(shown_label, pair))} differ in case alone, and so would the "
+            "columns of their probabilities, which DuckDB and Spark take for one; write them alike if they are one"
         )
     unknown = sorted(set(chosen_by.labels) - set(labels))
     if unknown:

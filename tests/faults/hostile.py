@@ -115,6 +115,10 @@ def link(name: str, target: str | None = None) -> Change:
     return replace
 
 
+def added_link(name: str, target: str) -> Change:
+    return lambda folder: (folder / name).symlink_to(target)
+
+
 def fifo(name: str) -> Change:
     def replace(folder: Path) -> None:
         (folder / name).unlink()
@@ -133,6 +137,59 @@ def model(**new: Any) -> Change:
 
 def more_ids(folder: Path) -> None:
     edit(folder, "tokenizer.json", lambda value: value["model"]["vocab"].update({"beyond": 70_000}))
+
+
+def untyped(**new: Any) -> Change:
+    """As files of old releases are."""
+
+    def change(tokenizer: dict[str, Any]) -> None:
+        tokenizer["model"] = {key: value for key, value in tokenizer["model"].items() if key != "type"} | new
+
+    return lambda folder: edit(folder, "tokenizer.json", change)
+
+
+def unigram(*pieces: str, unk_id: int | None = 0) -> Change:
+    vocabulary = [["<unk>", 0.0], *([piece, -1.0] for piece in pieces)]
+    return values("tokenizer.json", model={"type": "Unigram", "unk_id": unk_id, "vocab": vocabulary})
+
+
+def template(texts: int, ids: list[int] | None = None) -> dict[str, Any]:
+    text, special = {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "[CLS]", "type_id": 0}}
+    tokens = {"[CLS]": {"id": "[CLS]", "ids": ids or [2], "tokens": ["[CLS]"] * len(ids or [2])}}
+    return {"type": "TemplateProcessing", "single": [special, *[text] * texts], "pair": [], "special_tokens": tokens}
+
+
+def charsmap(pairs: dict[bytes, bytes], cut: int = 0) -> str:
+    """A table as SentencePiece writes it, with a block of 256 units of its double array for each byte of the keys."""
+    nodes: list[dict[int, int]] = [{}]
+    leaves: dict[int, int] = {}
+    strings = b""
+    for key, value in pairs.items():
+        node = 0
+        for byte in key:
+            if byte not in nodes[node]:
+                nodes[node][byte] = len(nodes)
+                nodes.append({})
+            node = nodes[node][byte]
+        leaves[node] = len(strings)
+        strings += value + b"\0"
+    units = [0] * (256 * (len(nodes) + 1))
+
+    def place(unit: int, node: int, byte: int) -> None:
+        block = 256 * (node + 1)
+        units[unit] = (unit ^ block) << 10 | (node in leaves) << 8 | byte
+        units[block] = leaves.get(node, 0) | 1 << 31
+        for byte, inner in nodes[node].items():
+            place(block ^ byte, inner, byte)
+
+    place(0, 0, 0)
+    trie = struct.pack(f"<{len(units)}I", *units)
+    trie = trie[: len(trie) - cut]
+    return base64.b64encode(struct.pack("<I", len(trie)) + trie + strings).decode()
+
+
+def precompiled(pairs: dict[bytes, bytes], cut: int = 0) -> dict[str, Any]:
+    return {"type": "Precompiled", "precompiled_charsmap": charsmap(pairs, cut)}
 
 
 def without_json(folder: Path) -> None:
@@ -182,6 +239,7 @@ def only_pickle(name: str) -> Change:
 
 TABLE = base64.b64encode(struct.pack("<I", 4) + b"tree" + b"x" * 100_000 + b"\0").decode()
 EVIL = "evil/kernels"
+BYTES = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": False}
 SPLIT = {"type": "Split", "pattern": {"Regex": LOOP}, "behavior": "Isolated", "invert": False}
 CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "model.safetensors"
 
@@ -228,7 +286,6 @@ HOSTILE: dict[str, Hostile] = {
         ("tokenizer_config.json", "'fast_tokenizer_files'"),
     ),
     "key-dunder": Hostile(config(__class__="Evil"), (CONFIG, "'__class__'")),
-    "key-method": Hostile(config(to_dict="Evil"), (CONFIG, "'to_dict'")),
     # M4: what kind of model
     "decoder": Hostile(config(model_type="gpt2"), ("'gpt2'", "known: albert")),
     "no-model-type": Hostile(
@@ -255,8 +312,25 @@ HOSTILE: dict[str, Hostile] = {
     "layers": Hostile(config(num_hidden_layers=10**9), ("1000000000 layers", CONFIG)),
     "layers-in-groups": Hostile(config(num_hidden_groups=1_000, inner_group_num=1_000), ("layers", CONFIG)),
     "hidden-size": Hostile(config(hidden_size=2**20), ("mismatched keys",)),
-    "hidden-size-overflow": Hostile(config(hidden_size=2**40), (CONFIG, "cannot be loaded")),
-    "vocabulary-size": Hostile(config(vocab_size=2**40), ("mismatched keys",)),
+    "hidden-size-overflow": Hostile(config(hidden_size=2**40), (CONFIG, "hidden_size", "at most 16777216")),
+    "hidden-size-negative": Hostile(config(hidden_size=-32), (CONFIG, "hidden_size = -32")),
+    "intermediate-size-text": Hostile(config(intermediate_size="64"), (CONFIG, "intermediate_size = '64'")),
+    "vocabulary-size": Hostile(config(vocab_size=2**24), ("mismatched keys",)),
+    "vocabulary-size-overflow": Hostile(config(vocab_size=2**40), (CONFIG, "vocab_size", "at most 16777216")),
+    "positions": Hostile(config(max_position_embeddings=2**30), (CONFIG, "max_position_embeddings", "at most 65536")),
+    "heads": Hostile(config(num_attention_heads=5), (CONFIG, "attention heads")),
+    "no-token-types": Hostile(config(type_vocab_size=0), (CONFIG, "type_vocab_size = 0")),
+    # Settings that would fail or lie in the middle of a job
+    "dropout": Hostile(config(hidden_dropout_prob=2.0), (CONFIG, "hidden_dropout_prob = 2.0")),
+    "dropout-flag": Hostile(config(attention_probs_dropout_prob=True), (CONFIG, "attention_probs_dropout_prob = True")),
+    "epsilon": Hostile(config(layer_norm_eps=-1), (CONFIG, "layer_norm_eps = -1")),
+    "spread": Hostile(config(initializer_range="0.02"), (CONFIG, "initializer_range = '0.02'")),
+    "padding-id": Hostile(config(pad_token_id=10**6), (CONFIG,)),
+    "padding-id-negative": Hostile(config(pad_token_id=-1), (CONFIG, "pad_token_id = -1")),
+    "causal": Hostile(config(is_decoder=True), (CONFIG, "is_decoder = True")),
+    "causal-encoder-decoder": Hostile(config(is_encoder_decoder=True), (CONFIG, "is_encoder_decoder = True")),
+    "cross-attention": Hostile(config(add_cross_attention=1), (CONFIG, "add_cross_attention = 1")),
+    "activation-with-kernels": Hostile(config(hidden_act="xielu"), (CONFIG, "'xielu'")),
     # M8: labels
     "label-twice": Hostile(
         config(id2label={0: "a", 1: "b", 2: "a"}), ("id2label", CONFIG, "a label twice"), base=False
@@ -289,7 +363,15 @@ HOSTILE: dict[str, Hostile] = {
         header(lambda entries: entries["classifier.bias"].update(dtype="U8", shape=[12])), (WEIGHTS, "'U8'")
     ),
     "tensor-negative": Hostile(header(shape_of_first([-1, -32])), (WEIGHTS, "no sizes")),
-    "tensor-huge": Hostile(header(shape_of_first([2**62, 2**62])), (WEIGHTS, "cannot be loaded")),
+    "tensor-huge": Hostile(header(shape_of_first([2**40, 2**40])), (WEIGHTS, "cannot be loaded")),
+    "tensor-huge-and-empty": Hostile(
+        header(lambda entries: entries.update(evil={"dtype": "F32", "shape": [0, 2**70], "data_offsets": [0, 0]})),
+        (WEIGHTS, "'evil'", "no sizes"),
+    ),
+    "tensor-axes": Hostile(
+        header(lambda entries: entries.update(evil={"dtype": "F32", "shape": [0] * 1_000, "data_offsets": [0, 0]})),
+        (WEIGHTS, "'evil'", "no sizes"),
+    ),
     "tensor-shape": Hostile(header(flatten), ("mismatched keys: classifier.weight",), base=False),
     "tensor-missing": Hostile(
         header(rename("classifier.bias", "classifier.other")), ("missing keys: classifier.bias",), base=False
@@ -348,8 +430,34 @@ HOSTILE: dict[str, Hostile] = {
     "charsmap-grows": Hostile(
         step("normalizer", {"type": "Precompiled", "precompiled_charsmap": TABLE}), (TOKENIZER, "precompiled_charsmap")
     ),
+    "charsmap-grows-in-a-trie": Hostile(
+        step("normalizer", precompiled({b"e": "\ufdfa".encode()})), (TOKENIZER, "precompiled_charsmap", "18 characters")
+    ),
+    "charsmap-leads-out": Hostile(
+        step("normalizer", precompiled({b"e": b"a"}, cut=1024)), (TOKENIZER, "precompiled_charsmap", "damaged")
+    ),
     "charsmap-none": Hostile(
         step("normalizer", {"type": "Precompiled", "precompiled_charsmap": "!"}), (TOKENIZER, "precompiled_charsmap")
+    ),
+    "normalizer-of-bytes": Hostile(step("normalizer", {"type": "ByteLevel"}), (TOKENIZER, "normalizer", "'ByteLevel'")),
+    "normalizer-twice": Hostile(
+        step("normalizer", sequence("normalizers", {"type": "NFKD"}, {"type": "Lowercase"}, {"type": "NFKD"})),
+        (TOKENIZER, "normalizer NFKD twice"),
+    ),
+    "normalizer-endless": Hostile(
+        step("normalizer", sequence("normalizers", *[replace({"String": "a"}, "b")] * 1_000)), (TOKENIZER, "12 steps")
+    ),
+    "normalizer-nested": Hostile(
+        step("normalizer", sequence("normalizers", *[sequence("normalizers")] * 1_000)), (TOKENIZER, "12 steps")
+    ),
+    "normalizer-prepends": Hostile(
+        step("normalizer", {"type": "Prepend", "prepend": "a" * 1_000}), (TOKENIZER, "normalizer", "before a text")
+    ),
+    "pre-tokenizer-of-bytes-twice": Hostile(
+        step("pre_tokenizer", sequence("pretokenizers", *[BYTES] * 3)), (TOKENIZER, "pre_tokenizer ByteLevel twice")
+    ),
+    "decoder-endless": Hostile(
+        step("decoder", sequence("decoders", *[{"type": "Fuse"}] * 1_000)), (TOKENIZER, "decoder", "12 steps")
     ),
     "normalizer-unknown": Hostile(step("normalizer", {"type": "Python"}), (TOKENIZER, "normalizer", "'Python'")),
     "normalizer-typeless": Hostile(step("normalizer", ["Python"]), (TOKENIZER, "normalizer", "None")),
@@ -363,10 +471,36 @@ HOSTILE: dict[str, Hostile] = {
         ),
         (TOKENIZER, "post_processor"),
     ),
+    "post-processor-two-texts": Hostile(step("post_processor", template(2)), (TOKENIZER, "post_processor", "one text")),
+    "post-processor-many-ids": Hostile(
+        step("post_processor", template(1, ids=[2] * 1_000)), (TOKENIZER, "post_processor", "16 tokens")
+    ),
     "decoder-unknown": Hostile(step("decoder", {"type": "Evil"}), (TOKENIZER, "decoder", "'Evil'")),
     "tokenizer-model": Hostile(model(type="Python"), (TOKENIZER, "'Python'")),
     "tokenizer-dropout": Hostile(model(type="BPE", dropout=0.1), (TOKENIZER, "dropout")),
     "tokenizer-quadratic": Hostile(model(max_input_chars_per_word=10**9), (TOKENIZER, "max_input_chars_per_word")),
+    "tokenizer-long-words": Hostile(model(max_input_chars_per_word=1_000), (TOKENIZER, "max_input_chars_per_word")),
+    "tokenizer-prefix": Hostile(
+        model(continuing_subword_prefix="#" * 100_000), (TOKENIZER, "continuing_subword_prefix")
+    ),
+    "tokenizer-suffix": Hostile(model(type="BPE", end_of_word_suffix="<" * 100_000), (TOKENIZER, "end_of_word_suffix")),
+    "tokenizer-long-pieces": Hostile(unigram(*("a" * length for length in range(1, 1_000))), (TOKENIZER, "a piece of")),
+    "tokenizer-pieces-that-are-none": Hostile(
+        values(TOKENIZER, model={"type": "Unigram", "unk_id": 0, "vocab": ["a"]}), (TOKENIZER, "pairs")
+    ),
+    "added-tokens": Hostile(
+        values(TOKENIZER, added_tokens=[{"id": 5, "content": "a"}] * 10_001), (TOKENIZER, "10000 added_tokens")
+    ),
+    "added-tokens-of-the-config": Hostile(
+        values("tokenizer_config.json", additional_special_tokens=["a"] * 10_001),
+        ("tokenizer_config.json", "additional_special_tokens"),
+    ),
+    "no-unknown-word-piece": Hostile(model(unk_token="[NONE]"), (TOKENIZER, "unk_token = '[NONE]'")),
+    "no-unknown-word": Hostile(model(type="WordLevel", unk_token=None), (TOKENIZER, "unk_token = None")),
+    "no-unknown-bytes": Hostile(model(type="BPE", merges=[], unk_token="<u>"), (TOKENIZER, "unk_token = '<u>'")),
+    "no-unknown-piece": Hostile(unigram("a", unk_id=None), (TOKENIZER, "unk_id = None")),
+    "no-unknown-piece-there": Hostile(unigram("a", unk_id=10**6), (TOKENIZER, "unk_id = 1000000")),
+    "no-unknown-and-no-type": Hostile(untyped(unk_token="[NONE]"), (TOKENIZER, "unk_token = '[NONE]'")),
     "tokenizer-ids": Hostile(more_ids, (TOKENIZER, "70000"), base=False),
     "tokenizer-negative-ids": Hostile(model(vocab={"[UNK]": -1}), (TOKENIZER,), base=False),
     "tokenizer-list": Hostile(content(TOKENIZER, b"[]"), (TOKENIZER, "not a JSON object")),
@@ -378,6 +512,21 @@ HOSTILE: dict[str, Hostile] = {
         ("tokenizer_config.json", "chat_template", "'../../canary'"),
     ),
     "vocabulary-list": Hostile(content("vocab.json", b"[]"), ("vocab.json", "not a JSON object")),
+    "vocabulary-large": Hostile(
+        content("vocab.json", json.dumps({str(number): number for number in range(10_000)}).encode()),
+        ("vocab.json", "10000 tokens", "vocab_size"),
+    ),
+    "vocabulary-long": Hostile(content("vocab.json", b'{"%s": 1}' % (b"a" * 2_000)), ("vocab.json", "2000 characters")),
+    "words-many": Hostile(content("vocab.txt", b"a\n" * 10_000), ("vocab.txt", "10001 lines", "vocab_size")),
+    "words-long": Hostile(content("vocab.txt", b"a" * 2**20), ("vocab.txt", "1048576 characters")),
+    "words-no-text": Hostile(content("vocab.txt", b"a\nb\xff\n"), ("vocab.txt", "not UTF-8")),
+    "words-link": Hostile(added_link("vocab.txt", "/etc/passwd"), ("vocab.txt", "link")),
+    "merges-many": Hostile(content("merges.txt", b"a b\n" * 10_000), ("merges.txt", "10001 lines", "vocab_size")),
+    "merges-no-text": Hostile(content("merges.txt", b"\xff b\n"), ("merges.txt", "not UTF-8")),
+    "added-tokens-many": Hostile(
+        content("added_tokens.json", json.dumps({str(number): number for number in range(10_000)}).encode()),
+        ("added_tokens.json", "10000 tokens"),
+    ),
 }
 
 

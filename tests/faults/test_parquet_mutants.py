@@ -85,6 +85,13 @@ def make_seeds(folder: Path) -> dict[str, Path]:
     kinds = pa.array([["a", None], [], None, ["b"]] * 10)
     structs = pa.array([{"a": 1, "b": "x"}, None, {"a": None, "b": "y"}, {"a": 2, "b": None}] * 10)
     uuids = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([bytes([n]) * 16 for n in range(_ROWS)], pa.binary(16)))
+    days = pa.array([None if n % 7 == 3 else n * 86_400_000_001 for n in range(_ROWS)], pa.timestamp("ns"))
+    tables["int96"] = (seed_table().append_column("kind", days), {"use_deprecated_int96_timestamps": True})
+    for indices in (pa.int8(), pa.int32()):
+        spoilt = pa.DictionaryArray.from_arrays(
+            pa.array([n % 3 for n in range(_ROWS)], indices), pa.array([b"a", b"\xff", b"b"]).view(_STRING)
+        )
+        tables[f"bad_dictionary_{indices}"] = (seed_table().set_column(0, "text", spoilt), {})
     tables["uuid"] = (seed_table().append_column("kind", uuids), {})
     tables["no_nulls"] = (seed_table(nulls=False), {})
     tables["list"] = (seed_table().append_column("kind", kinds), {})

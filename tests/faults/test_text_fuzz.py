@@ -26,7 +26,7 @@ BLOCKS = (1, 2, 3, 7, 64, 4096, 2**20)
 SHARD_BYTES = (1, 5, 16, 64, 300, 2**20)
 BOM = b"\xef\xbb\xbf"
 NAMES = ("id", "text")
-REASONS = {"field_count", "invalid_utf8", "line_too_long", "unterminated_quote"}
+REASONS = {"field_count", "invalid_utf8", "line_too_long", "unterminated_quote", "text_after_quote"}
 PIECES = (
     *(b"\n", b"\r\n", b"\r", b"\t", b",", b'"', b'""', b'","', b'"\n', b'"\r\n', b'\n"', b"'", b" ", b"\\", b"\\n"),
     *(b"\0", b"\x1a", b"\x85", b"\xe2\x80\xa8", b"\x0b", b"\x0c", b"\x1c", BOM, b"\xff", b"\x80", b"\xc3", b"\xf0\x9f"),

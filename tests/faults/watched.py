@@ -103,7 +103,13 @@ def watch_tensors() -> None:
             return _before(path, *arguments, **options)
 
         setattr(safetensors.torch, name, load)
-    torch_engine.load_file = safetensors.torch.load_file
+    ours = torch_engine.read_tensors
+
+    def read_tensors(path: Path, sha256: str) -> Any:
+        tensors.append(path.name)
+        return ours(path, sha256)
+
+    torch_engine.read_tensors = read_tensors
 
 
 def main() -> None:
