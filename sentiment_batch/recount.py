@@ -20,6 +20,7 @@ Row = list[Any] | None  # the values of the columns asked for; None for a row th
 # The limits that the README promises: a longer line, or a quoted field that is closed later, is a reject.
 LINE_BYTES = 16 * 2**20
 QUOTED_BYTES = 2**20
+_STRINGS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
 csv.field_size_limit(2**31 - 1)
 
@@ -142,9 +143,16 @@ def _is_utf8(value: bytes | None) -> bool:
 
 
 def plain_values(column: pa.ChunkedArray | pa.Array) -> list[Any]:
-    """The column as Python values that can be compared: points in time as whole numbers, not a number as a word."""
+    """The column as Python values that can be compared: points in time as whole numbers, not a number as a word.
+
+    A string whose bytes are no UTF-8, as a column beside the text may have, is one with halves of surrogates.
+    """
     nested = pa.types.is_nested(column.type)
-    values = column.cast(_plain_type(column.type)).to_pylist()
+    column = column.cast(_plain_type(column.type))
+    if any(check(column.type) for check in _STRINGS):
+        values = column.cast(pa.large_binary()).to_pylist()
+        return [value if value is None else str(value, "utf-8", "surrogateescape") for value in values]
+    values = column.to_pylist()
     return [repr(value) if nested else "nan" if value != value else value for value in values]
 
 

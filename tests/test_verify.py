@@ -109,6 +109,8 @@ def test_true_outputs_of_every_kind_have_no_findings(program: Program, tmp_path:
     (tmp_path / "dump.csv").write_text('id,text\n1,"a, ""b""\nc"\n2,"open\n3,plain\n4,bad,field\n5,"x"y\n')
     (tmp_path / "bare.tsv").write_text("1\tgood\n2\tbad")
     (tmp_path / "empty.tsv").write_text("id\ttext\n")
+    odd = pa.array([b"a", b"\xff", None, b"b"]).view(pa.string())
+    pq.write_table(pa.table({"text": list("abcd"), "odd": odd}), tmp_path / "odd.parquet")
     for number, (inputs, options) in enumerate(
         [
             (both, {}),
@@ -120,6 +122,7 @@ def test_true_outputs_of_every_kind_have_no_findings(program: Program, tmp_path:
             ((tmp_path / "dump.csv",), {}),
             ((tmp_path / "bare.tsv",), {"columns": ("id", "text")}),
             ((tmp_path / "empty.tsv",), {}),
+            ((tmp_path / "odd.parquet",), {"chunk_rows": 1}),
         ]
     ):
         made = run(tmp_path / f"out-{number}", *inputs, **options)
