@@ -97,7 +97,7 @@ def _evaluate(
         model=model_section(labeller),
         input=inputs.section(rows),
         rows=rows_section(counts),
-        predictions=predictions_section(counts),
+        predictions=predictions_section(counts, labeller.labels),
         evaluation=evaluation_section(counts["confusion"], labeller.labels),
         performance=performance_section(
             progress.done_here, asdict(labeller.effort), time.perf_counter() - started, load_seconds

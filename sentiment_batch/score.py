@@ -346,7 +346,7 @@ def _sections(job: Job, seals: list[Seal], performance: Metrics) -> Metrics:
         "model": model_section(job.labeller),
         "input": job.inputs.section(rows),
         "rows": rows_section(counts),
-        "predictions": predictions_section(counts),
+        "predictions": predictions_section(counts, job.labeller.labels),
         "performance": performance,
     }
     if "confusion" in counts:
