@@ -14,7 +14,11 @@
 A message says what is wrong, where, and what to do, in one line. `cli.main` turns it into `error: ...` and the code.
 """
 
+import errno
 from typing import Any
+
+SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # what this machine has too little of just now
+PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT}  # what a disk or a file server may get over
 
 
 class SentimentBatchError(Exception):

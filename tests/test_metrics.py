@@ -94,7 +94,6 @@ def test_counts_beyond_32_bits_are_exact() -> None:
     assert evaluation["per_class"]["a"]["recall"] == many / (many + 1)
 
 
-LABELS = ("positif", "netral", "negatif")
 COUNTS = {
     "rows_in": 12,
     "rows_out": 10,
