@@ -21,6 +21,11 @@ SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # what this machine has too 
 PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT}  # what a disk or a file server may get over
 
 
+def is_passing(error: BaseException) -> bool:
+    """Whether an error is of the moment, and says nothing of the file that was read."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORT | PASSING)
+
+
 class SentimentBatchError(Exception):
     exit_code = 1
     metrics: dict[str, Any] | None = None  # what was done before it, for the metrics JSON of the failure

@@ -32,7 +32,7 @@ def recount(path: str, format: str, names: tuple[str, ...], columns: list[str], 
         return
     rows = _csv_rows(_lines(path)) if format == "csv" else _tsv_rows(_lines(path))
     if not names:
-        header = next(rows)
+        header = next(rows, None)
         names = tuple(header or ())
     positions = [names.index(column) for column in columns]
     for row in rows:

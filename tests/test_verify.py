@@ -6,6 +6,7 @@ The forgeries are consistent: file hashes, seals and the manifest are made to fi
 import gzip
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from decimal import Decimal
@@ -16,16 +17,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Outcome, Program
+from conftest import Outcome, Program, time_limit
 from faults import stub
+from faults.forge import Forger, sign
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sentiment_batch.config import ScoreOptions
+from sentiment_batch.errors import OutputConflict
 from sentiment_batch.read.plan import open_inputs, plan, read_chunks
 from sentiment_batch.recount import recount
 from sentiment_batch.score import score
-from sentiment_batch.write.part import SEAL
 
 ROWS = 90
 
@@ -141,19 +143,79 @@ def refused(ended: Outcome) -> str:
     return ended.err
 
 
-@pytest.mark.parametrize(
-    "content", ["[]", "{}", '{"schema_version": 99}', '{"schema_version": 1, "parts": [{"name": 1}]}']
-)
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema_version": 99}', "[" * 10**5, "\0"])
 def test_a_manifest_that_is_none_is_refused(program: Program, out: Path, content: str) -> None:
     (out / "_SUCCESS").write_text(content)
-    refused(program("verify", out))
+    assert "_SUCCESS is damaged" in refused(program("verify", out))
 
 
-def test_names_that_lead_elsewhere_are_refused(program: Program, out: Path) -> None:
+def test_a_manifest_of_another_version_is_refused(program: Program, out: Path) -> None:
+    sign(out, {**json.loads((out / "_SUCCESS").read_text()), "schema_version": 99})
+    assert "is of the schema version 99; this program knows 1" in refused(program("verify", out))
+
+
+def test_what_is_said_of_a_damaged_manifest_helps(program: Program, tmp_path: Path, out: Path) -> None:
+    """A job goes on with nothing that it finds in its output's place; so what lies there must go."""
+    dump = tmp_path / "dump.tsv"
+    for damage in ("flip", "cut", "remove"):
+        data = bytearray((out / "_SUCCESS").read_bytes())
+        data[data.index(b"job_id")] ^= 1
+        (out / "_SUCCESS").unlink()
+        if damage != "remove":
+            (out / "_SUCCESS").write_bytes(data if damage == "flip" else data[:100])
+        said = refused(program("verify", out))
+        assert "remove " in said
+        assert "run " in said
+        with pytest.raises(OutputConflict):
+            run(out, dump)
+        shutil.rmtree(out)
+        assert "remove " not in refused(program("verify", out)), "there is nothing to remove"
+        run(out, dump)
+        assert program("verify", out).code == 0
+
+
+@pytest.mark.parametrize("place", ["parts", "rejects", "metrics"])
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "part-00000.parquet", "_rejects/x", ""])
+def test_names_that_lead_elsewhere_are_refused(program: Program, out: Path, place: str, name: str) -> None:
     manifest = json.loads((out / "_SUCCESS").read_text())
-    manifest["parts"][1]["name"] = "../../etc/passwd"
-    (out / "_SUCCESS").write_text(json.dumps(manifest))
-    assert "does not number its parts" in refused(program("verify", out))
+    file = manifest["metrics"] if place == "metrics" else manifest["parts"][1]
+    (file["rejects"] if place == "rejects" else file)["name"] = name
+    sign(out, manifest)
+    assert f"name is {name}" in refused(program("verify", out))
+
+
+def link(path: Path) -> None:
+    target = path.with_name("." + path.name)
+    path.rename(path.parent.parent / target.name)
+    path.symlink_to(path.parent.parent / target.name)
+
+
+def fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("name", ["part-00001.parquet", "_metrics.json", "_SUCCESS", "_rejects"])
+@pytest.mark.parametrize("kind", [link, fifo])
+def test_what_is_no_file_is_found(
+    program: Program, tmp_path: Path, out: Path, kind: Callable[[Path], None], name: str
+) -> None:
+    if name == "_rejects" and kind is fifo:
+        name = str(next(out.glob("_rejects/*")).relative_to(out))
+    kind(out / name)
+    with time_limit(10):
+        assert findings(program, out, tmp_path) == [f"{name} is a link, or no file at all"]
+
+
+def test_a_hidden_folder_is_found(program: Program, tmp_path: Path, out: Path) -> None:
+    (out / ".more").mkdir()
+    shutil.copy(out / "part-00000.parquet", out / ".more" / "part-00000.parquet")
+    assert findings(program, out, tmp_path) == [".more is a hidden folder, which is not of the output"]
+
+
+def test_an_output_behind_a_link_is_looked_at(program: Program, tmp_path: Path, out: Path) -> None:
+    (tmp_path / "latest").symlink_to(out)
+    assert findings(program, tmp_path / "latest", tmp_path) == []
 
 
 @pytest.mark.parametrize("name", ["part-00001.parquet", "_metrics.json", "_rejects"])
@@ -177,27 +239,6 @@ def test_a_byte_that_changed_is_found(program: Program, tmp_path: Path, out: Pat
     assert ["part-00001.parquet has the SHA-256" in each for each in findings(program, out, tmp_path)] == [True]
 
 
-def forge(out: Path, number: int, change: Callable[[pa.Table, dict[str, Any]], pa.Table]) -> None:
-    """Change the rows (or the seal) of a part, and make hashes, seal, manifest and metrics fit what was changed."""
-    path = out / f"part-{number:05d}.parquet"
-    manifest = json.loads((out / "_SUCCESS").read_text())
-    old = pq.read_table(path)
-    seal = json.loads(pq.read_metadata(path).metadata[SEAL])
-    new = change(old, seal)
-    lost = len(old) - len(new)
-    pq.write_table(new.replace_schema_metadata({SEAL: json.dumps(seal)}), path, row_group_size=10)
-    entry = manifest["parts"][number]
-    entry.update({name: seal[name] for name in ("file", "range", "rows_in", "rows_out")})
-    entry.update(bytes=path.stat().st_size, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-    manifest["rows"]["rows_out"] -= lost
-    metrics = json.loads((out / "_metrics.json").read_text())
-    metrics["rows"]["out"] -= lost
-    (out / "_metrics.json").write_text(json.dumps(metrics))
-    manifest["metrics"]["bytes"] = (out / "_metrics.json").stat().st_size
-    manifest["metrics"]["sha256"] = hashlib.sha256((out / "_metrics.json").read_bytes()).hexdigest()
-    (out / "_SUCCESS").write_text(json.dumps(manifest))
-
-
 def with_value(rows: pa.Table, column: str, row: int, value: object) -> pa.Table:
     values = rows.column(column).to_pylist()
     values[row] = value
@@ -205,59 +246,261 @@ def with_value(rows: pa.Table, column: str, row: int, value: object) -> pa.Table
     return rows.set_column(at, rows.schema.field(column), pa.array(values, rows.schema.field(column).type))
 
 
-FORGERIES: dict[str, Callable[[pa.Table, dict[str, Any]], pa.Table]] = {
-    "a row is lost": lambda rows, seal: pa.concat_tables([rows[:4], rows[5:]]),
-    "the last row is lost": lambda rows, seal: rows[:-1],
-    "a row is there twice": lambda rows, seal: pa.concat_tables([rows[:5], rows[4:]]),
-    "a row is invented": lambda rows, seal: pa.concat_tables([rows, rows[:1]]),
-    "a row is there twice, another not": lambda rows, seal: pa.concat_tables([rows[:5], rows[4:5], rows[6:]]),
-    "two rows are swapped": lambda rows, seal: rows.take([1, 0, *range(2, len(rows))]),
-    "a text is another": lambda rows, seal: with_value(rows, "text", 7, "invented"),
-    "an id is another": lambda rows, seal: with_value(rows, "id", 7, "7000"),
-    "a label is not the likeliest": lambda rows, seal: with_value(rows, "prob_neutral", 7, 5.0),
-    "a label is unknown": lambda rows, seal: with_value(rows, "predicted_label", 7, "great"),
-    "a label is missing": lambda rows, seal: with_value(rows, "predicted_label", 7, None),
-    "a blank text has a label": lambda rows, seal: with_value(rows, "status", 7, "empty_text"),
-    "a confidence is another": lambda rows, seal: with_value(rows, "confidence", 7, 0.5),
-    "the seal is of another shard": lambda rows, seal: (seal.update(shard=0), rows)[1],
-    "the seal is of another job": lambda rows, seal: (seal.update(job_id="0" * 32), rows)[1],
-    "the seal has another range": lambda rows, seal: (seal["range"].__setitem__(2, 31), rows)[1],
-    "the seal has other rows": lambda rows, seal: (seal.update(rows_in=29), rows)[1],
+def with_values(rows: pa.Table, row: int, **values: object) -> pa.Table:
+    for column, value in values.items():
+        rows = with_value(rows, column, row, value)
+    return rows
+
+
+NOTHING = dict.fromkeys(("predicted_label", "confidence", "prob_positive", "prob_neutral", "prob_negative"))
+UNSCORED = {**NOTHING, "n_tokens": 0, "truncated": False}
+
+# What is made of the rows of the second part, 30 to 59 of the input (39 and 56 are rejects), and what must be said.
+FORGERIES: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
+    "a row is lost": (lambda rows: pa.concat_tables([rows[:4], rows[5:]]), "row 4: the column 'id'"),
+    "the last row is lost": (lambda rows: rows[:-1], "row 59 of the input is neither in it nor among its rejects"),
+    "a row is there twice": (lambda rows: pa.concat_tables([rows[:5], rows[4:]]), "row 5: the column 'id'"),
+    "a row is invented": (lambda rows: pa.concat_tables([rows, rows[:1]]), "row 28: the input ends at row 60"),
+    "one twice, another not": (
+        lambda rows: pa.concat_tables([rows[:5], rows[4:5], rows[6:]]),
+        "row 5: the column 'id'",
+    ),
+    "two rows are swapped": (lambda rows: rows.take([1, 0, *range(2, len(rows))]), "row 0: the column 'id'"),
+    "a text is another": (lambda rows: with_value(rows, "text", 7, "invented"), "row 7: the column 'text'"),
+    "an id is another": (lambda rows: with_value(rows, "id", 7, "7000"), "row 7: the column 'id'"),
+    "a label is not the likeliest": (lambda rows: with_value(rows, "prob_neutral", 7, 5.0), "row 7: the label"),
+    "a probability is no number": (lambda rows: with_value(rows, "prob_neutral", 7, float("nan")), "row 7: the label"),
+    "a probability is missing": (lambda rows: with_value(rows, "prob_neutral", 7, None), "row 7: the label"),
+    "a label is unknown": (lambda rows: with_value(rows, "predicted_label", 7, "great"), "row 7: the label 'great'"),
+    "a label is missing": (lambda rows: with_value(rows, "predicted_label", 7, None), "row 7: the status is ok"),
+    "a blank text has a label": (
+        lambda rows: with_value(rows, "status", 7, "empty_text"),
+        "row 7: the status is empty",
+    ),
+    "a status is unknown": (lambda rows: with_value(rows, "status", 7, "fine"), "row 7: the status is fine"),
+    "a status is missing": (lambda rows: with_value(rows, "status", 7, None), "row 7: the status is None"),
+    "a confidence is another": (lambda rows: with_value(rows, "confidence", 7, 0.5), "row 7: the label"),
+    "a confidence without a label": (
+        lambda rows: with_values(rows, 7, **{**NOTHING, "confidence": 0.5}, status="nonfinite_score"),
+        "row 7: the status is nonfinite_score, but there are probabilities",
+    ),
+    "a text is said to be blank": (
+        lambda rows: with_values(rows, 7, **UNSCORED, status="empty_text"),
+        "row 7: the status is empty_text, which the input's text is not",
+    ),
+    "a text is said to be null": (
+        lambda rows: with_values(rows, 7, **UNSCORED, status="null_text"),
+        "row 7: the status is null_text, which the input's text is not",
+    ),
+    "tokens without a text": (lambda rows: with_value(rows, "n_tokens", 6, 9), "row 6: the status is empty_text, but"),
+    "no tokens": (lambda rows: with_value(rows, "n_tokens", 7, 0), "row 7: 0 tokens, where there are 1 to 512"),
+    "too many tokens": (
+        lambda rows: with_value(rows, "n_tokens", 7, 513),
+        "row 7: 513 tokens, where there are 1 to 512",
+    ),
+    "the columns have changed names": (
+        lambda rows: rows.rename_columns(["text", "id", *rows.schema.names[2:]]),
+        "its column 0 is not 'id'",
+    ),
+    "a column is of another type": (
+        lambda rows: rows.set_column(0, "id", rows.column(0).cast(pa.int64())),
+        "the column 'id' holds int64, not string",
+    ),
+    "a column is added": (lambda rows: rows.append_column("more", rows.column(0)), "it has 11 columns, not 10"),
+    "a column is put in": (lambda rows: rows.add_column(2, "more", rows.column(0)), "its column 2 is not 'predicted"),
+    "a column is taken away": (lambda rows: rows.drop_columns(["id"]), "its column 0 is not 'id'"),
 }
 
 
 @pytest.mark.parametrize("what", FORGERIES)
-def test_a_forgery_is_found(program: Program, tmp_path: Path, out: Path, what: str) -> None:
-    forge(out, 1, FORGERIES[what])
-    assert findings(program, out, tmp_path)
+def test_a_forgery_of_rows_is_found(program: Program, tmp_path: Path, out: Path, what: str) -> None:
+    change, said = FORGERIES[what]
+    forger = Forger(out)
+    rows, seal = forger.part(1)
+    forger.put(1, change(rows), seal)
+    forger.sign()
+    assert said in findings(program, out, tmp_path)[0]
 
 
-def test_a_forgery_that_changes_nothing_is_none(program: Program, tmp_path: Path, out: Path) -> None:
-    """The control: `forge` itself leaves no trace."""
-    forge(out, 1, lambda rows, seal: rows)
+def test_what_only_the_model_can_tell_is_not_found(program: Program, tmp_path: Path, out: Path) -> None:
+    """The control of all forgeries: signing again leaves no trace, and a label that contradicts nothing passes."""
+    forger = Forger(out)
+    rows, seal = forger.part(1)
+    odds = {"prob_positive": 0.0, "prob_neutral": 0.0, "prob_negative": 1.0, "confidence": 1.0}
+    forger.put(1, with_values(rows, 7, predicted_label="negative", **odds), seal)
+    forger.sign()
     assert findings(program, out, tmp_path) == []
 
 
+def moved(seal: dict[str, Any], place: int, by: int) -> list[int]:
+    return [number + by * (at == place) for at, number in enumerate(seal["range"])]
+
+
+SEALS: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
+    "of another shard": (lambda seal: {"shard": 0}, "its seal is of another job or shard"),
+    "of another job": (lambda seal: {"job_id": "0" * 32}, "its seal is of another job or shard"),
+    "begins later": (
+        lambda seal: {"range": moved(seal, 2, 1)},
+        "begins at row 31 of its input, the part before it ends",
+    ),
+    "has a row less": (
+        lambda seal: {"range": moved(seal, 3, -1), "rows_in": 29},
+        "28 rows and 2 rejects of a shard of 29",
+    ),
+    "says a row less": (lambda seal: {"rows_in": 29}, "_SUCCESS of part-00001.parquet says 29 in, 30 were counted"),
+    "begins at another byte": (lambda seal: {"range": moved(seal, 0, 1)}, "is not what follows the part before it"),
+    "ends at another byte": (lambda seal: {"range": moved(seal, 1, 1)}, "have changed"),
+    "ends behind the file": (lambda seal: {"range": moved(seal, 1, 2**50)}, "is not what follows the part before it"),
+    "of other bytes": (lambda seal: {"input_sha256": "0" * 64}, "have changed"),
+    "of another input": (lambda seal: {"file": 1}, "parts[1].file is 1, of 1 inputs"),
+    "without rejects": (lambda seal: {"rejects": None}, "is there, but not listed"),
+    "says a reject less": (lambda seal: {"rejected": 1}, "has 2 rows, 1 are listed"),
+    "says other labels": (
+        lambda seal: {"counts": {**seal["counts"], "predicted": {"positive": 1, "neutral": 2, "negative": 3}}},
+        "the seal of part-00001.parquet says 1 positive",
+    ),
+    "says more tokens": (
+        lambda seal: {"counts": {**seal["counts"], "tokens": 7}},
+        "the seal of part-00001.parquet says 7 tokens",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SEALS)
+def test_a_seal_that_says_otherwise_is_found(program: Program, tmp_path: Path, out: Path, what: str) -> None:
+    change, said = SEALS[what]
+    forger = Forger(out)
+    rows, seal = forger.part(1)
+    forger.put(1, rows, seal, **change(seal))
+    forger.sign()
+    assert said in refused(program("verify", out))
+
+
+def test_a_seal_that_only_the_manifest_contradicts_is_found(program: Program, tmp_path: Path, out: Path) -> None:
+    forger = Forger(out)
+    forger.manifest["parts"][1]["input_sha256"] = "0" * 64
+    forger.sign()
+    assert "its seal has input_sha256 = " in findings(program, out, tmp_path, "--skip-inputs")[0]
+
+
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [("rows", "in"), ("rows", "out"), ("rows", "empty"), ("rows", "truncated"), ("predictions", "neutral")],
+)
+def test_metrics_that_are_no_sum_are_found(
+    program: Program, tmp_path: Path, out: Path, section: str, name: str
+) -> None:
+    forger = Forger(out)
+    counts = forger.metrics[section]["counts"] if section == "predictions" else forger.metrics[section]
+    counts[name] += 1
+    forger.sign(totals=False)
+    assert [f"_metrics.json says {counts[name]} {name}, " in each for each in findings(program, out, tmp_path)] == [
+        True
+    ]
+
+
+def test_a_total_that_is_no_sum_is_found(program: Program, tmp_path: Path, out: Path) -> None:
+    forger = Forger(out)
+    forger.manifest["rows"]["rows_out"] += 1
+    forger.sign(totals=False)
+    assert findings(program, out, tmp_path) == ["_SUCCESS says 86 out, 85 were counted"]
+
+
+def test_a_part_in_place_of_another_is_found(program: Program, tmp_path: Path, out: Path) -> None:
+    forger = Forger(out)
+    rows, _ = forger.part(1)
+    _, other = forger.part(2)
+    forger.put(2, rows, other)
+    forger.sign()
+    assert "part-00002.parquet, row 0: the column 'id' is not that of the input's row" in findings(
+        program, out, tmp_path
+    )
+
+
 def test_a_shard_that_is_missing_is_found(program: Program, tmp_path: Path, out: Path) -> None:
-    manifest = json.loads((out / "_SUCCESS").read_text())
-    last = manifest["parts"].pop()
+    forger = Forger(out)
+    last = forger.manifest["parts"].pop()
     (out / last["name"]).unlink()
-    if last["rejects"]:
-        (out / last["rejects"]["name"]).unlink()
-    (out / "_SUCCESS").write_text(json.dumps(manifest))
-    assert any("30 rows from row 60 on are in no part" in each for each in findings(program, out, tmp_path))
+    (out / last["rejects"]["name"]).unlink()
+    forger.sign()
+    assert findings(program, out, tmp_path) == [f"{tmp_path / 'dump.tsv'}: 30 rows from row 60 on are in no part"]
 
 
-def test_rejects_that_are_no_rejects_are_found(program: Program, tmp_path: Path, out: Path) -> None:
-    manifest = json.loads((out / "_SUCCESS").read_text())
-    entry = manifest["parts"][0]["rejects"]
-    path = out / entry["name"]
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    lines[0]["row"] += 1
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    entry.update(bytes=path.stat().st_size, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-    (out / "_SUCCESS").write_text(json.dumps(manifest))
-    assert any("among the rejects" in each for each in findings(program, out, tmp_path))
+def test_an_input_that_is_missing_is_found(program: Program, tmp_path: Path) -> None:
+    """In the middle of three; and an input without rows is in no part, which is no fault."""
+    paths = [tmp_path / f"{name}.tsv" for name in "abcd"]
+    for path in paths:
+        path.write_text("id\ttext\n1\tgood\n" if path.stem != "c" else "id\ttext\n")
+    out = run(tmp_path / "out", *paths)
+    assert findings(program, out, tmp_path) == []
+    forger = Forger(out)
+    assert [part["file"] for part in forger.manifest["parts"]] == [0, 1, 3]
+    third = forger.part(2)
+    del forger.manifest["parts"][2]
+    forger.put(1, third[0], {**third[1], "shard": 1})
+    forger.path(2).unlink()
+    forger.sign()
+    assert findings(program, out, tmp_path) == [f"{paths[1]}: 1 rows from row 0 on are in no part"]
+
+
+def test_rows_beyond_the_limit_are_found(program: Program, tmp_path: Path) -> None:
+    out = run(tmp_path / "out", write_tsv(tmp_path / "dump.tsv"), limit_rows=60)
+    assert findings(program, out, tmp_path) == []
+    forger = Forger(out)
+    forger.manifest["identity"]["options"]["limit_rows"] = 59
+    forger.sign(job=True)
+    assert findings(program, out, tmp_path) == ["the parts are of 60 rows, --limit-rows was 59"]
+    forger.manifest["identity"]["options"]["limit_rows"] = None
+    forger.sign(job=True)
+    assert findings(program, out, tmp_path) == [f"{tmp_path / 'dump.tsv'}: 30 rows from row 60 on are in no part"]
+
+
+def test_an_end_that_is_in_no_range_is_found(program: Program, tmp_path: Path, out: Path) -> None:
+    forger = Forger(out)
+    rows, seal = forger.part(2)
+    start, stop, *more = seal["range"]
+    digest = hashlib.sha256((tmp_path / "dump.tsv").read_bytes()[start : stop - 9]).hexdigest()
+    forger.put(2, rows, seal, range=[start, stop - 9, *more], input_sha256=digest)
+    forger.sign()
+    assert findings(program, out, tmp_path) == [
+        f"{tmp_path / 'dump.tsv'}: the bytes from {stop - 9} on are in the range of no part"
+    ]
+
+
+REJECTS: dict[str, tuple[Callable[[list[dict[str, Any]]], Any], str]] = {
+    "another row": (lambda lines: [{**lines[0], "row": lines[0]["row"] + 1}, lines[1]], "among the rejects"),
+    "a row of another shard": (
+        lambda lines: [{**lines[0], "row": 0}, lines[1]],
+        "names rows that are not of its shard",
+    ),
+    "one too few": (lambda lines: lines[:1], "has 1 rows, 2 are listed"),
+    "one twice": (lambda lines: [*lines, lines[1]], "names rows twice or out of order"),
+    "another order": (lambda lines: lines[::-1], "names rows twice or out of order"),
+    "of another input": (lambda lines: [{**lines[0], "file": "b.tsv"}, lines[1]], "line 0: is of another input"),
+    "no row": (lambda lines: [{"file": "dump.tsv"}], "line 0: it has no row"),
+    "no object": (lambda lines: [5, 6], "line 0: it is no object"),
+    "no JSON": (lambda lines: b"{\n\xff\n", "line 0: is no JSON"),
+    "nothing": (lambda lines: b"", "has 0 rows, 2 are listed"),
+}
+
+
+@pytest.mark.parametrize("what", REJECTS)
+def test_rejects_that_are_others_are_found(program: Program, tmp_path: Path, out: Path, what: str) -> None:
+    change, said = REJECTS[what]
+    forger = Forger(out)
+    assert [reject["row"] for reject in forger.rejects(1)] == [39, 56]
+    forger.put_rejects(1, change(forger.rejects(1)))
+    forger.sign()
+    assert any(said in each for each in findings(program, out, tmp_path))
+
+
+def test_rejects_that_are_swapped_are_found(program: Program, tmp_path: Path, out: Path) -> None:
+    forger = Forger(out)
+    mine, others = forger.rejects(0), forger.rejects(1)
+    forger.put_rejects(0, others)
+    forger.put_rejects(1, mine)
+    forger.sign()
+    assert "names rows that are not of its shard" in findings(program, out, tmp_path)[0]
 
 
 def test_inputs_that_moved_or_are_gone(program: Program, tmp_path: Path, out: Path) -> None:
@@ -265,7 +508,8 @@ def test_inputs_that_moved_or_are_gone(program: Program, tmp_path: Path, out: Pa
     assert "--skip-inputs" in refused(program("verify", out))
     assert program("verify", out, "--skip-inputs").code == 0
     assert program("verify", out, "--input", moved).code == 0
-    assert program("verify", out, "--input", moved, "--input", moved).code == 2
+    shutil.copy(moved, tmp_path / "more.tsv")
+    assert program("verify", out, "--input", moved, "--input", tmp_path / "more.tsv").code == 2
 
 
 def test_an_input_that_was_written_again_is_told(program: Program, tmp_path: Path, out: Path) -> None:
@@ -274,8 +518,6 @@ def test_an_input_that_was_written_again_is_told(program: Program, tmp_path: Pat
 
 
 def test_an_input_that_was_edited_in_place_is_found(program: Program, tmp_path: Path) -> None:
-    import os
-
     dump = tmp_path / "big.tsv"
     dump.write_text("id\ttext\n" + "".join(f"{row}\treview {row:09d}\n" for row in range(9000)))
     made = run(tmp_path / "made", dump, keep_columns=("none",), shard_rows=3000)

@@ -8,10 +8,12 @@ from typing import Any
 from sentiment_batch.errors import OutputConflict
 from sentiment_batch.write.claim import CONTROL, JOB_ID
 from sentiment_batch.write.part import REJECTS, Part
-from sentiment_batch.write.store import Store, create_json, read_json
+from sentiment_batch.write.store import Store, create_json, json_bytes, read_json
 
 MARKER, METRICS = "_SUCCESS", "_metrics.json"
 SCHEMA_VERSION = 1
+OWN_SHA256 = "manifest_sha256"
+_ZEROS = "0" * 64
 _ROWS = ("rows_in", "rows_out", "rejected")
 _OURS = re.compile(rf"part-\d{{5,}}\.parquet|{REJECTS}/_part-\d{{5,}}-[0-9a-f]{{8}}\.jsonl")
 
@@ -33,7 +35,7 @@ def missing(store: Store, parts: list[Part]) -> set[str]:
 def write_manifest(
     store: Store, scratch: Path, head: dict[str, Any], parts: list[Part], inputs: list[dict[str, str]]
 ) -> None:
-    """Create `_SUCCESS` for the parts, in the order of the shards. The metrics are there already.
+    """Create `_SUCCESS` for the parts, in the order of the shards, with its own hash. The metrics are there already.
 
     `head` says who made it: made_by, job_id, identity. Raises `OutputConflict` if another job's manifest is there.
     """
@@ -53,10 +55,24 @@ def write_manifest(
         "parts": listed,
         "metrics": {"name": METRICS, "bytes": len(metrics), "sha256": hashlib.sha256(metrics).hexdigest()},
     }
-    if not create_json(store, scratch, MARKER, manifest):
+    if not create_json(store, scratch, MARKER, _signed(manifest)):
         there = read_json(store, MARKER)
         if not isinstance(there, dict) or there.get(JOB_ID) != head[JOB_ID]:
             raise OutputConflict(f"{store.url} was published by another job")
+
+
+def _signed(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest with its own hash: the SHA-256 of its bytes with zeros in the place of the hash."""
+    unsigned = {**manifest, OWN_SHA256: _ZEROS}
+    return {**unsigned, OWN_SHA256: hashlib.sha256(json_bytes(unsigned)).hexdigest()}
+
+
+def is_whole(manifest: dict[str, Any], data: bytes) -> bool:
+    """Whether the manifest, as it was read from these bytes, has their hash: no bit of them is another."""
+    own = manifest.get(OWN_SHA256)
+    if not isinstance(own, str) or not re.fullmatch("[0-9a-f]{64}", own):
+        return False
+    return hashlib.sha256(data.replace(own.encode(), _ZEROS.encode())).hexdigest() == own
 
 
 def _files(part: Part) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sentiment_batch.errors import PASSING, SHORT, OutputConflict
+from sentiment_batch.errors import OutputConflict, is_passing
 from sentiment_batch.write.scratch import ScratchFile, write_scratch
 from sentiment_batch.write.store import Store
 
@@ -139,7 +139,7 @@ def read_part(store: Store, name: str) -> Part | None:
         true = hashlib.sha256(unsigned).hexdigest() == seal["footer_sha256"]
         true = true and seal["data_bytes"] == size - footer and seal["rows_out"] == metadata.num_rows
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError, RecursionError) as error:
-        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORT | PASSING):
+        if is_passing(error):
             raise
         return None
     return Part(name, size, seal) if true else None

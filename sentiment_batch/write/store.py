@@ -167,7 +167,7 @@ def replace_json(store: Store, scratch: Path, name: str, value: Any) -> None:
 @contextmanager
 def _json_file(path: Path, value: Any) -> Iterator[Path]:
     """A scratch file for the block to give away; it is gone if the block fails."""
-    write_scratch(path, _json_bytes(value))
+    write_scratch(path, json_bytes(value))
     try:
         yield path
     except BaseException:
@@ -198,6 +198,7 @@ def write_metrics_copy(path: str | None, metrics: Any) -> None:
         Folder(target.parent).replace(target.name, scratch)
 
 
-def _json_bytes(value: Any) -> bytes:
+def json_bytes(value: Any) -> bytes:
+    """What `create_json` writes."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
     return text.encode(errors="backslashreplace")  # file names that are not UTF-8 come back as they were
