@@ -26,6 +26,7 @@ from sentiment_batch.write.store import Store
 
 _SEALED = ("file", "range", "input_sha256", "rows_in", "rows_out", "rejected", "rejects")
 _KINDS = {"ok": "scored", "empty_text": "empty", "null_text": "null", "nonfinite_score": "nonfinite"}
+ROWS = ("rows_in", "rows_out", "rejected")
 _COUNTED = (*_KINDS.values(), "truncated", "tokens", "confidence_millionths")
 _SUM_ERROR = 1e-5
 _MILLION = 1_000_000
@@ -94,14 +95,13 @@ def wrong_part(
             raise
         yield f"{name} cannot be read: {error}"
         return
-    out = counts.rows["out"]
+    out = counts.rows["rows_out"]
     if out + len(rejected) != shard.rows:
         yield f"{name}: {out} rows and {len(rejected)} rejects of a shard of {shard.rows}"
-    counts.rows.update({"in": shard.rows, "rejected": len(rejected)})
-    listed = {"in": part["rows_in"], "out": part["rows_out"], "rejected": part["rejected"]}
-    yield from wrong_counts(f"{MARKER} of {name}", listed, counts.rows, listed)
+    counts.rows.update({"rows_in": shard.rows, "rejected": len(rejected)})
+    yield from wrong_counts(f"{MARKER} of {name}", part, counts.rows, ROWS)
     sealed = whole.seal["counts"]
-    yield from wrong_counts(f"the seal of {name}", sealed, counts.rows, _COUNTED)
+    yield from wrong_counts(f"the seal of {name}", sealed, counts.rows, (*ROWS, *_COUNTED))
     yield from wrong_counts(f"the seal of {name}", sealed["predicted"], counts.predicted, expected.labels)
     total.rows.update(counts.rows)
     total.predicted.update(counts.predicted)
@@ -151,7 +151,7 @@ def _wrong_rows(
     """What is wrong with the rows of the row groups; `row` is the number of the first row of the input."""
     added = len(expected.added())
     for group in groups:
-        first = counts.rows["out"]
+        first = counts.rows["rows_out"]
         kept, labelled = _split(group, group.num_columns - added)
         found = _wrong_labels(labelled, expected, counts)
         yield from (f"{name}, row {first + number}: {fault}" for number, fault in found)
@@ -159,7 +159,7 @@ def _wrong_rows(
             status = labelled.column(added - 1).to_pylist()
             differs, row = _difference(kept, status, rows, rejected, row)
             yield from (f"{name}, row {first + number}: {fault}" for number, fault in differs)
-        counts.rows["out"] += len(group)
+        counts.rows["rows_out"] += len(group)
     for number, values in enumerate(rows or (), row):
         if values is not None or number not in rejected:
             yield f"{name}: row {number} of the input is neither in it nor among its rejects"

@@ -112,7 +112,11 @@ SEAL_SHAPE: Shape = {
     **_SHARD,
     "job_id": _is_text,
     "shard": _is_count,
-    "counts": {**dict.fromkeys((*_KINDS, "tokens", "confidence_millionths"), _is_count), "predicted": _is_tally},
+    "counts": {
+        **_ROWS,
+        **dict.fromkeys((*_KINDS, "tokens", "confidence_millionths"), _is_count),
+        "predicted": _is_tally,
+    },
 }
 _REJECT: Shape = {"file": _is_text, "row": _is_count, "reason": _is_text, "detail": _is_text, "sha256": _is_text}
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 from sentiment_batch.config import VerifyOptions
 from sentiment_batch.errors import InputError, UsageError, is_passing
 from sentiment_batch.measure.metrics import Clock, Metrics, document, failure
-from sentiment_batch.part_findings import Counts, Expected, wrong_counts, wrong_part
+from sentiment_batch.part_findings import ROWS, Counts, Expected, wrong_counts, wrong_part
 from sentiment_batch.published import METRICS_SHAPE, misfits, read_manifest
 from sentiment_batch.read.chunk import Shard
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, shard_sha256
@@ -62,8 +62,9 @@ def verify(options: VerifyOptions) -> Metrics:
         error = InputError(f"{store.url} is not as it was published: {count}{findings[0]}")
         error.metrics = {**failure("verify", clock, error.exit_code, str(error)), "findings": findings}
         raise error
-    rows = {name: counts.rows[name] for name in ("in", "out", "rejected", "empty", "null", "nonfinite")}
-    return document("verify", clock, rows=rows, findings=[], inputs_checked=not options.skip_inputs)
+    rows = _rows(counts)
+    kept = {name: rows[name] for name in ("in", "out", "rejected", "empty", "null", "nonfinite")}
+    return document("verify", clock, rows=kept, findings=[], inputs_checked=not options.skip_inputs)
 
 
 def _no_files(store: Store) -> list[str]:
@@ -157,12 +158,14 @@ def _wrong_output(store: Store, manifest: dict[str, Any], inputs: Inputs | None,
 def _wrong_bytes(inputs: Inputs, part: dict[str, Any], stop: int) -> str | None:
     """What is wrong with the range that the part was made from; `stop` is where that of the part before it ends."""
     file, shard = inputs.files[part["file"]], Shard(*part["range"])
-    if file.format == "parquet":
+    if not shard.rows:
+        follows = part["range"] == [0, 0, 0, 0]  # the one part of an input without rows
+    elif file.format == "parquet":
         follows = shard.start == shard.first_row and shard.stop - shard.start == shard.rows
     else:
         follows = shard.start == (stop or inputs.headers[part["file"]][1])
         follows = follows and shard.start <= shard.stop <= (_LARGEST if file.compression else file.size + 1)
-    if shard.rows and not follows:
+    if not follows:
         return f"{part['name']}: its range {part['range']} is not what follows the part before it in {file.path}"
     if shard_sha256(inputs, PlannedShard(0, part["file"], shard)) != part["input_sha256"]:
         return f"{file.path}: the bytes that {part['name']} was made from have changed"
@@ -196,10 +199,14 @@ def _kept(inputs: Inputs, keep_columns: list[str]) -> pa.Schema:
     return pa.schema([field for field in inputs.schema if keep_columns == ["all"] or field.name in keep_columns])
 
 
+def _rows(counts: Counts) -> dict[str, int]:
+    """The counts under the names that the metrics have."""
+    return {name: counts.rows[f"rows_{name}" if name in ("in", "out") else name] for name in _KINDS}
+
+
 def _wrong_totals(store: Store, manifest: dict[str, Any], counts: Counts) -> Iterator[str]:
     """What manifest and metrics say that is not the sum of what was counted of the parts."""
-    told = {name.removeprefix("rows_"): count for name, count in manifest["rows"].items()}
     metrics = read_json(store, METRICS)
-    yield from wrong_counts(MARKER, told, counts.rows, ("in", "out", "rejected"))
-    yield from wrong_counts(METRICS, metrics["rows"], counts.rows, _KINDS)
+    yield from wrong_counts(MARKER, manifest["rows"], counts.rows, ROWS)
+    yield from wrong_counts(METRICS, metrics["rows"], _rows(counts), _KINDS)
     yield from wrong_counts(METRICS, metrics["predictions"]["counts"], counts.predicted, metrics["model"]["labels"])

@@ -7,8 +7,9 @@ import gzip
 import hashlib
 import json
 import os
+import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,17 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import Outcome, Program, time_limit
 from faults import stub
-from faults.forge import Forger, sign
+from faults.forge import Forger, sign, write_part
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sentiment_batch.config import ScoreOptions
-from sentiment_batch.errors import OutputConflict
+from sentiment_batch.config import ScoreOptions, VerifyOptions
+from sentiment_batch.errors import InputError, OutputConflict
 from sentiment_batch.read.plan import open_inputs, plan, read_chunks
 from sentiment_batch.recount import recount
 from sentiment_batch.score import score
+from sentiment_batch.verify import verify
+from sentiment_batch.write.claim import job_id
 
 ROWS = 90
 
@@ -113,6 +116,7 @@ def test_true_outputs_of_every_kind_have_no_findings(program: Program, tmp_path:
     (tmp_path / "empty.tsv").write_text("id\ttext\n")
     odd = pa.array([b"a", b"\xff", None, b"b"]).view(pa.string())
     pq.write_table(pa.table({"text": list("abcd"), "odd": odd}), tmp_path / "odd.parquet")
+    pq.write_table(table().slice(0, 0), tmp_path / "none.parquet")
     for number, (inputs, options) in enumerate(
         [
             (both, {}),
@@ -125,6 +129,9 @@ def test_true_outputs_of_every_kind_have_no_findings(program: Program, tmp_path:
             ((tmp_path / "bare.tsv",), {"columns": ("id", "text")}),
             ((tmp_path / "empty.tsv",), {}),
             ((tmp_path / "odd.parquet",), {"chunk_rows": 1}),
+            ((tmp_path / "none.parquet",), {}),
+            ((tmp_path / "none.parquet", *both), {"label_column": "kind"}),
+            ((tmp_path / "dump.csv",), {"limit_rows": 2, "keep_columns": ("none",)}),
         ]
     ):
         made = run(tmp_path / f"out-{number}", *inputs, **options)
@@ -347,7 +354,10 @@ SEALS: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
         lambda seal: {"range": moved(seal, 3, -1), "rows_in": 29},
         "28 rows and 2 rejects of a shard of 29",
     ),
-    "says a row less": (lambda seal: {"rows_in": 29}, "_SUCCESS of part-00001.parquet says 29 in, 30 were counted"),
+    "says a row less": (
+        lambda seal: {"rows_in": 29},
+        "_SUCCESS of part-00001.parquet says 29 rows_in, 30 were counted",
+    ),
     "begins at another byte": (lambda seal: {"range": moved(seal, 0, 1)}, "is not what follows the part before it"),
     "ends at another byte": (lambda seal: {"range": moved(seal, 1, 1)}, "have changed"),
     "ends behind the file": (lambda seal: {"range": moved(seal, 1, 2**50)}, "is not what follows the part before it"),
@@ -403,7 +413,7 @@ def test_a_total_that_is_no_sum_is_found(program: Program, tmp_path: Path, out: 
     forger = Forger(out)
     forger.manifest["rows"]["rows_out"] += 1
     forger.sign(totals=False)
-    assert findings(program, out, tmp_path) == ["_SUCCESS says 86 out, 85 were counted"]
+    assert findings(program, out, tmp_path) == ["_SUCCESS says 86 rows_out, 85 were counted"]
 
 
 def test_a_part_in_place_of_another_is_found(program: Program, tmp_path: Path, out: Path) -> None:
@@ -503,6 +513,170 @@ def test_rejects_that_are_swapped_are_found(program: Program, tmp_path: Path, ou
     assert "names rows that are not of its shard" in findings(program, out, tmp_path)[0]
 
 
+# Fuzz. Whatever a bit or a value becomes, `verify` says so or finds nothing wrong: any other error fails here.
+
+VALUES = [
+    None,
+    True,
+    -1,
+    0,
+    1,
+    2**60,
+    1.5,
+    "",
+    "x",
+    "../x",
+    "a\0b",
+    "s3://",
+    "\ud800",
+    [],
+    {},
+    [None],
+    [[1], "x"],
+    {"a": 1},
+]
+_ABSENT = object()
+
+
+def is_refused(out: Path, *, skip_inputs: bool = False) -> bool:
+    try:
+        verify(VerifyOptions(output=str(out), skip_inputs=skip_inputs))
+    except InputError:
+        return True
+    return False
+
+
+def places(value: Any, *before: Any) -> Iterator[tuple[Any, ...]]:
+    """Where a value lies in a piece of JSON, for all values in it."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in items:
+        yield (*before, key)
+        yield from places(each, *before, key)
+
+
+def changed(value: Any, place: tuple[Any, ...], new: Any) -> Any:
+    """A copy of the JSON in which that place has another value, or is not there."""
+    copy = json.loads(json.dumps(value))
+    holder = copy
+    for key in place[:-1]:
+        holder = holder[key]
+    if new is _ABSENT:
+        del holder[place[-1]]
+    else:
+        holder[place[-1]] = new
+    return copy
+
+
+def changes(value: Any, chance: random.Random, count: int) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Every place of the JSON without its value, and with `count` others."""
+    for place in places(value):
+        yield from ((place, new) for new in [_ABSENT, *chance.sample(VALUES, count)])
+
+
+def test_every_flipped_bit_of_a_manifest_is_found(out: Path, tier: Callable[[int, int], int]) -> None:
+    whole = (out / "_SUCCESS").read_bytes()
+    chance = random.Random(1)
+    for place in chance.sample(range(len(whole)), min(len(whole), tier(300, 10**6))):
+        for bit in range(8):
+            data = bytearray(whole)
+            data[place] ^= 1 << bit
+            (out / "_SUCCESS").write_bytes(data)
+            assert is_refused(out), (place, bit)
+    (out / "_SUCCESS").write_bytes(whole)
+    assert not is_refused(out)
+
+
+def test_whatever_a_manifest_lacks_is_said(out: Path, tier: Callable[[int, int], int]) -> None:
+    manifest = json.loads((out / "_SUCCESS").read_text())
+    for place, new in changes(manifest, random.Random(2), tier(6, len(VALUES))):
+        sign(out, forged := changed(manifest, place, new))
+        signed_anew = place == ("manifest_sha256",) and new is not _ABSENT
+        assert is_refused(out) or place == ("made_by",) or signed_anew or forged == manifest, (place, new)
+    for other in VALUES:
+        sign(out, other)
+        assert is_refused(out), other
+
+
+def test_whatever_becomes_of_an_identity_is_said(out: Path, tier: Callable[[int, int], int]) -> None:
+    """Though the id of the job follows it, and the seals follow the id."""
+    forger = Forger(out)
+    identity = forger.manifest["identity"]
+    for place, new in changes(identity, random.Random(3), tier(2, len(VALUES))):
+        forger.manifest["identity"] = changed(identity, place, new)
+        options = forger.manifest["identity"].get("options")
+        if isinstance(options, dict) and options.get("prefix") == "":  # else there is nobody to make the seals fit
+            forger.sign(job=True)
+        else:
+            sign(out, {**forger.manifest, "job_id": job_id(forger.manifest["identity"])})
+        refused = is_refused(out)
+        assert refused or place[0] != "inputs", (place, new)
+
+
+def test_whatever_metrics_lack_is_said(out: Path, tier: Callable[[int, int], int]) -> None:
+    forger = Forger(out)
+    metrics = forger.metrics
+    for place, new in changes(metrics, random.Random(4), tier(3, len(VALUES))):
+        forger.metrics = changed(metrics, place, new)
+        forger.sign(totals=False)
+        looked_at = place[0] == "rows" and place[1:] != ("distinct_texts",)
+        looked_at = looked_at or place[:2] in (("predictions", "counts"), ("model", "labels")) or place == ("model",)
+        assert is_refused(out) or not looked_at or forger.metrics == metrics, (place, new)
+
+
+def test_whatever_a_seal_lacks_is_said(out: Path, tier: Callable[[int, int], int]) -> None:
+    forger = Forger(out)
+    rows, seal = forger.part(1)
+    for place, new in [*changes(seal, random.Random(5), tier(3, len(VALUES))), *(((), value) for value in VALUES)]:
+        forged = changed(seal, place, new) if place else new
+        write_part(forger.path(1), rows, forged)
+        forger.relist(1, seal)
+        forger.sign(totals=False)
+        signed_anew = place in (("data_bytes",), ("data_sha256",), ("footer_sha256",))
+        looked_at = place[:1] != ("compute",) and place != ("counts", "distinct_texts")
+        assert is_refused(out) or signed_anew or not looked_at or forged == seal, (place, new)
+
+
+def test_a_part_without_a_seal_is_found(program: Program, tmp_path: Path, out: Path) -> None:
+    forger = Forger(out)
+    rows, seal = forger.part(1)
+    pq.write_table(rows.replace_schema_metadata(None), forger.path(1))
+    forger.relist(1, seal)
+    forger.sign(totals=False)
+    assert findings(program, out, tmp_path) == ["part-00001.parquet: its seal is missing, or not true of its bytes"]
+
+
+def test_whatever_rejects_lack_is_said(out: Path, tier: Callable[[int, int], int]) -> None:
+    forger = Forger(out)
+    rejects = forger.rejects(1)
+    cases = [changed(rejects, *change) for change in changes(rejects, random.Random(6), tier(3, len(VALUES)))]
+    whole = "".join(json.dumps(each) + "\n" for each in rejects).encode()
+    chance = random.Random(7)
+    for _ in range(tier(80, 10_000)):
+        data = bytearray(whole)
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        cases.append(bytes(data))
+    for case in cases:
+        forger.put_rejects(1, case)
+        forger.sign()
+        is_refused(out)
+        is_refused(out, skip_inputs=True)
+    forger.put_rejects(1, rejects)
+    forger.sign()
+    assert not is_refused(out)
+
+
+def test_every_flipped_bit_of_any_file_is_found(out: Path, tier: Callable[[int, int], int]) -> None:
+    chance = random.Random(8)
+    for path in sorted(each for each in out.rglob("*") if each.is_file()):
+        whole = path.read_bytes()
+        for _ in range(tier(50, 5000)):
+            data = bytearray(whole)
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+            path.write_bytes(data)
+            assert is_refused(out), path
+        path.write_bytes(whole)
+
+
 def test_inputs_that_moved_or_are_gone(program: Program, tmp_path: Path, out: Path) -> None:
     moved = shutil.move(tmp_path / "dump.tsv", tmp_path / "kept.tsv")
     assert "--skip-inputs" in refused(program("verify", out))
@@ -510,6 +684,49 @@ def test_inputs_that_moved_or_are_gone(program: Program, tmp_path: Path, out: Pa
     assert program("verify", out, "--input", moved).code == 0
     shutil.copy(moved, tmp_path / "more.tsv")
     assert program("verify", out, "--input", moved, "--input", tmp_path / "more.tsv").code == 2
+
+
+def test_inputs_that_moved_to_a_folder(program: Program, tmp_path: Path) -> None:
+    """A folder or a pattern stands for its files, as it does for `score`."""
+    (tmp_path / "day").mkdir()
+    for name in ("b.tsv", "a.tsv"):
+        (tmp_path / "day" / name).write_text(f"id\ttext\n1\tgood {name}\n")
+    out = run(tmp_path / "out", tmp_path / "day", keep_columns=("id",))
+    (tmp_path / "day").rename(tmp_path / "moved")
+    assert findings(program, out, tmp_path, "--input", tmp_path / "moved") == []
+    assert findings(program, out, tmp_path, "--input", tmp_path / "moved" / "*.tsv") == []
+    assert "--skip-inputs" in refused(
+        program("verify", out, "--input", tmp_path / "moved" / "b.tsv", "--input", tmp_path / "moved" / "a.tsv")
+    )
+    ended = program("verify", out, "--input", tmp_path / "moved" / "a.tsv")
+    assert ended.code == 2
+    assert "1 files are there as inputs, the output was made of 2" in ended.err
+    (tmp_path / "day" / "a.tsv").mkdir(parents=True)
+    assert "--skip-inputs" in refused(program("verify", out)), "a folder in the place of a file"
+
+
+@pytest.mark.parametrize("suffix", ["tsv.gz", "tsv.bz2", "tsv.zst", "parquet"])
+def test_an_input_that_was_damaged_in_place_is_found(program: Program, tmp_path: Path, suffix: str) -> None:
+    dump = tmp_path / f"dump.{suffix}"
+    chance = random.Random(9)
+    texts = [chance.randbytes(100).hex() for _ in range(5000)]
+    data = "".join(f"{each}\n" for each in ("text", *texts)).encode()
+    if suffix == "parquet":
+        pq.write_table(pa.table({"text": texts}), dump, row_group_size=500)
+    else:
+        with pa.output_stream(dump, compression={"gz": "gzip", "bz2": "bz2", "zst": "zstd"}[suffix[4:]]) as stream:
+            stream.write(data)
+    out = run(tmp_path / "out", dump, shard_rows=2000)
+    assert findings(program, out, tmp_path) == []
+    before = dump.stat()
+    damaged = bytearray(dump.read_bytes())
+    assert len(damaged) > 2**18, "else its edges are all of it"
+    damaged[len(damaged) // 2 : len(damaged) // 2 + 99] = b"x" * 99
+    dump.write_bytes(damaged)
+    os.utime(dump, ns=(before.st_atime_ns, before.st_mtime_ns))
+    said = refused(program("verify", out))
+    assert "have changed" in said or "cannot be read" in said
+    assert str(dump) in said
 
 
 def test_an_input_that_was_written_again_is_told(program: Program, tmp_path: Path, out: Path) -> None:
