@@ -3,12 +3,14 @@
 The forgeries are consistent: file hashes, seals and the manifest are made to fit, so that only the rows can tell.
 """
 
+import errno
 import gzip
 import hashlib
 import json
 import os
 import random
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -259,6 +261,11 @@ def with_values(rows: pa.Table, row: int, **values: object) -> pa.Table:
     return rows
 
 
+def with_odds(rows: pa.Table, positive: float, neutral: float, negative: float) -> pa.Table:
+    odds = {"prob_positive": positive, "prob_neutral": neutral, "prob_negative": negative}
+    return with_values(rows, 7, predicted_label="positive", confidence=positive, **odds)
+
+
 NOTHING = dict.fromkeys(("predicted_label", "confidence", "prob_positive", "prob_neutral", "prob_negative"))
 UNSCORED = {**NOTHING, "n_tokens": 0, "truncated": False}
 
@@ -278,6 +285,12 @@ FORGERIES: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
     "a label is not the likeliest": (lambda rows: with_value(rows, "prob_neutral", 7, 5.0), "row 7: the label"),
     "a probability is no number": (lambda rows: with_value(rows, "prob_neutral", 7, float("nan")), "row 7: the label"),
     "a probability is missing": (lambda rows: with_value(rows, "prob_neutral", 7, None), "row 7: the label"),
+    "a probability is infinite": (
+        lambda rows: with_odds(rows, float("inf"), 0.0, 0.0),
+        "row 7: the probabilities sum to inf",
+    ),
+    "a probability is negative": (lambda rows: with_odds(rows, 1.5, -0.5, 0.0), "the lowest is -0.5"),
+    "probabilities are too low": (lambda rows: with_odds(rows, 0.5, 0.2, 0.2), "row 7: the probabilities sum to 0.9"),
     "a label is unknown": (lambda rows: with_value(rows, "predicted_label", 7, "great"), "row 7: the label 'great'"),
     "a label is missing": (lambda rows: with_value(rows, "predicted_label", 7, None), "row 7: the status is ok"),
     "a blank text has a label": (
@@ -333,8 +346,7 @@ def test_what_only_the_model_can_tell_is_not_found(program: Program, tmp_path: P
     """The control of all forgeries: signing again leaves no trace, and a label that contradicts nothing passes."""
     forger = Forger(out)
     rows, seal = forger.part(1)
-    odds = {"prob_positive": 0.0, "prob_neutral": 0.0, "prob_negative": 1.0, "confidence": 1.0}
-    forger.put(1, with_values(rows, 7, predicted_label="negative", **odds), seal)
+    forger.put(1, with_odds(rows, 0.5, 0.25, 0.25), seal)
     forger.sign()
     assert findings(program, out, tmp_path) == []
 
@@ -425,6 +437,44 @@ def test_a_part_in_place_of_another_is_found(program: Program, tmp_path: Path, o
     assert "part-00002.parquet, row 0: the column 'id' is not that of the input's row" in findings(
         program, out, tmp_path
     )
+
+
+def test_a_manifest_that_contradicts_itself_is_refused(program: Program, tmp_path: Path, out: Path) -> None:
+    whole = json.loads((out / "_SUCCESS").read_text())
+    nothing = {**whole["identity"], "inputs": []}
+    cases = [
+        {**whole, "parts": []},
+        {**whole, "inputs": [], "identity": nothing, "job_id": job_id(nothing)},
+        {**whole, "inputs": [{"path": "a\0b/dump.tsv"}]},
+        {**whole, "inputs": [{"path": "ftp://bucket/dump.tsv"}]},
+        {**whole, "inputs": [{"path": "/data/other.tsv"}]},
+        {**whole, "job_id": "0" * 32},
+    ]
+    for case in cases:
+        sign(out, case)
+        assert "_SUCCESS is not one that `score` writes" in refused(program("verify", out)), case
+
+
+def test_parts_in_another_order_than_their_inputs_are_found(program: Program, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.tsv" for name in "ab"]
+    for path in paths:
+        path.write_text("id\ttext\n1\tgood\n")
+    out = run(tmp_path / "out", *paths)
+    forger = Forger(out)
+    (rows, first), (others, second) = forger.part(0), forger.part(1)
+    forger.put(0, others, {**second, "shard": 0})
+    forger.put(1, rows, {**first, "shard": 1})
+    forger.sign()
+    assert "parts[1].file is 0, behind the input 1" in refused(program("verify", out))
+
+
+def test_a_seal_that_is_not_true_of_its_data_is_found(program: Program, tmp_path: Path, out: Path) -> None:
+    forger = Forger(out)
+    rows, seal = forger.part(1)
+    write_part(forger.path(1), rows, seal, data_sha256="0" * 64)
+    forger.relist(1, seal)
+    forger.sign(totals=False)
+    assert findings(program, out, tmp_path) == ["part-00001.parquet: its seal is missing, or not true of its bytes"]
 
 
 def test_a_shard_that_is_missing_is_found(program: Program, tmp_path: Path, out: Path) -> None:
@@ -727,6 +777,28 @@ def test_an_input_that_was_damaged_in_place_is_found(program: Program, tmp_path:
     said = refused(program("verify", out))
     assert "have changed" in said or "cannot be read" in said
     assert str(dump) in said
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (EOFError("cut"), 3),
+        (zlib.error("bad"), 3),
+        (OSError("Invalid data stream"), 3),
+        (pa.ArrowInvalid("bad"), 3),
+        (OSError(errno.EIO, "I/O error"), 7),
+        (MemoryError(), 7),
+    ],
+)
+def test_an_input_that_cannot_be_read_while_it_is_recounted(
+    program: Program, out: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    def recount(*_: Any) -> Iterator[list[Any]]:
+        yield ["0", "review 0", "review 0"]
+        raise error
+
+    monkeypatch.setattr("sentiment_batch.verify.recount", recount)
+    assert program("verify", out).code == code
 
 
 def test_an_input_that_was_written_again_is_told(program: Program, tmp_path: Path, out: Path) -> None:

@@ -6,6 +6,7 @@ What is written here is written anew, not by the program's own writers, whose ch
 import hashlib
 import json
 from collections import Counter
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,11 @@ def sign(out: Path, manifest: Any) -> None:
     (out / "_SUCCESS").write_bytes(data)
 
 
-def write_part(path: Path, table: pa.Table, seal: Any, row_group_size: int = 10) -> None:
-    """Write a part whose seal is true of its bytes, if it is a seal at all."""
+def write_part(path: Path, table: pa.Table, seal: Any, **untrue: Any) -> None:
+    """Write a part whose seal is true of its bytes, but for what is given; or another value in the seal's place."""
 
     def write() -> tuple[bytes, bytes]:
-        pq.write_table(table.replace_schema_metadata({SEAL: json.dumps(seal)}), path, row_group_size=row_group_size)
+        pq.write_table(table.replace_schema_metadata({SEAL: json.dumps(seal)}), path, row_group_size=10)
         data = path.read_bytes()
         footer = int.from_bytes(data[-8:-4], "little") + 8
         return data[:-footer], data[-footer:]
@@ -46,7 +47,7 @@ def write_part(path: Path, table: pa.Table, seal: Any, row_group_size: int = 10)
     if isinstance(seal, dict) and "footer_sha256" in seal:
         seal = {**seal, "footer_sha256": ZEROS}
         data, _ = write()
-        seal |= {"data_bytes": len(data), "data_sha256": sha256(data)}
+        seal |= {"data_bytes": len(data), "data_sha256": sha256(data), **untrue}
     data, footer = write()
     path.write_bytes(data + footer.replace(f': "{ZEROS}"'.encode(), f': "{sha256(footer)}"'.encode()))
 
@@ -81,7 +82,7 @@ class Forger:
             "rows_out": len(table),
             "rejected": seal["rejected"],
             "tokens": sum(table.column(f"{prefix}n_tokens").to_pylist()),
-            "confidence_millionths": sum(round((each or 0) * 1_000_000) for each in confidences),
+            "confidence_millionths": sum(round(each * 1_000_000) for each in confidences if each and isfinite(each)),
             "predicted": {label: labels[label] for label in seal["counts"]["predicted"]},
         }
         seal = {**seal, "rows_out": len(table), "counts": counts, **sealed}
