@@ -16,10 +16,10 @@ from sentiment_batch.logs import shown
 from sentiment_batch.read.chunk import Shard
 from sentiment_batch.read.inputs import FORMATS
 from sentiment_batch.remote import is_url, split_url
-from sentiment_batch.write.claim import CLAIM, job_id
+from sentiment_batch.write.claim import CLAIM, JOB_ID, is_claim, job_id
 from sentiment_batch.write.manifest import MARKER, METRICS, SCHEMA_VERSION, is_whole
 from sentiment_batch.write.part import REJECTS, part_name
-from sentiment_batch.write.store import Store
+from sentiment_batch.write.store import Store, read_json
 
 Shape = dict[str, Any] | list[Any] | Callable[[Any], bool]
 
@@ -122,7 +122,10 @@ _REJECT: Shape = {"file": _is_text, "row": _is_count, "reason": _is_text, "detai
 
 
 def read_manifest(store: Store) -> dict[str, Any]:
-    """The manifest of the output. Raises `InputError` if there is none, or one that was not written by `score`."""
+    """The manifest of the output. Raises `InputError` if there is none, or one that was not written by `score`.
+
+    Also if another job has the claim: it is about to replace what the manifest tells of.
+    """
     try:
         data = store.read(MARKER)
     except IsADirectoryError:
@@ -144,6 +147,9 @@ def read_manifest(store: Store) -> dict[str, Any]:
     fault = next(misfits(manifest, _MANIFEST), None) or next(_contradictions(manifest), None)
     if fault:
         raise InputError(f"{where} is not one that `score` writes: {fault}; {again}")
+    claimed = read_json(store, CLAIM)
+    if is_claim(claimed) and claimed[JOB_ID] != manifest["job_id"]:
+        raise InputError(f"{where} is of another job than {CLAIM}, which replaces it: run that one again to finish it")
     return manifest
 
 

@@ -87,8 +87,10 @@ class Job:
 def score(options: ScoreOptions) -> Metrics:
     """Label the inputs into `options.output` and return the metrics; those of the finished job if it was done before.
 
-    Raises `InputError`, `ModelRefused`, `OutputConflict`, `Busy`, `TooManyRejects`, `EnvironmentFailure` or `Stopped`;
-    whichever it is, nothing was published, and the same call again goes on behind the last sealed part.
+    Raises `UsageError`, `InputError`, `ModelRefused`, `OutputConflict`, `Busy`, `TooManyRejects`, `EnvironmentFailure`
+    or `Stopped`, and `OSError` or `MemoryError` of the machine. Whichever it is, this job's output is published whole
+    (something failed behind its commit) or not at all; and, unless the error says otherwise, its sealed parts are kept,
+    and the same call, when what the error names is mended, goes on behind them.
     """
     clock = Clock()
     _check_output(options)

@@ -163,6 +163,14 @@ def test_a_manifest_of_another_version_is_refused(program: Program, out: Path) -
     assert "is of the schema version 99; this program knows 1" in refused(program("verify", out))
 
 
+def test_what_another_job_is_replacing_is_not_published(program: Program, out: Path) -> None:
+    job = json.loads((out / "_SUCCESS").read_text())["job_id"]
+    (out / ".claim.json").write_text(json.dumps({"job_id": job}))
+    assert program("verify", out).code == 0, "one that grew in place, and whose claim is there"
+    (out / ".claim.json").write_text(json.dumps({"job_id": "0" * 32}))
+    assert "is of another job than .claim.json" in refused(program("verify", out))
+
+
 def test_what_is_said_of_a_damaged_manifest_helps(program: Program, tmp_path: Path, out: Path) -> None:
     """A job goes on with nothing that it finds in its output's place; so what lies there must go."""
     dump = tmp_path / "dump.tsv"
@@ -471,7 +479,7 @@ def test_parts_in_another_order_than_their_inputs_are_found(program: Program, tm
 def test_a_seal_that_is_not_true_of_its_data_is_found(program: Program, tmp_path: Path, out: Path) -> None:
     forger = Forger(out)
     rows, seal = forger.part(1)
-    write_part(forger.path(1), rows, seal, data_sha256="0" * 64)
+    write_part(forger.path(1), rows, seal, data_sha256="1" * 64)
     forger.relist(1, seal)
     forger.sign(totals=False)
     assert findings(program, out, tmp_path) == ["part-00001.parquet: its seal is missing, or not true of its bytes"]
