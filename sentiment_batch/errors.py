@@ -14,7 +14,16 @@
 A message says what is wrong, where, and what to do, in one line. `cli.main` turns it into `error: ...` and the code.
 """
 
+import errno
 from typing import Any
+
+SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # what this machine has too little of just now
+PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT}  # what a disk or a file server may get over
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether an error is of the moment, and says nothing of the file that was read."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORT | PASSING)
 
 
 class SentimentBatchError(Exception):

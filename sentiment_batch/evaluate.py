@@ -103,7 +103,7 @@ def _evaluate(
         model=model_section(labeller),
         input=inputs.section(rows),
         rows=rows_section(counts),
-        predictions=predictions_section(counts),
+        predictions=predictions_section(counts, labeller.labels),
         evaluation=evaluation_section(counts["confusion"], labeller.labels),
         performance=performance_section(
             progress.done_here, asdict(labeller.effort), time.perf_counter() - started, load_seconds
@@ -124,7 +124,7 @@ def _check_labels(options: EvaluateOptions, inputs: Inputs, shards: list[Planned
         for chunk in read_chunks(inputs, planned, (options.text_column, column), options.text_column, _CHUNK_ROWS):
             if chunk.rejects:
                 raise InputError(f"{describe(chunk.rejects[0])}; mend it: a split is measured whole or not at all")
-            names = label_names(chunk.batch.column(column), path, column)
+            names = label_names(chunk.batch.column(column), path, row, column)
             unknown = next((number for number, name in enumerate(names) if name not in known), None)
             if unknown is not None:
                 what = f"the label {shown_label(names[unknown])}" if names[unknown] else "no label"

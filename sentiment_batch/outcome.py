@@ -13,7 +13,7 @@ import click
 from sentiment_batch import stop
 from sentiment_batch.errors import EnvironmentFailure, GateFailed, SentimentBatchError, UsageError
 from sentiment_batch.logs import message_of, one_line, redacted, say_error, set_up_logging
-from sentiment_batch.remote import is_url
+from sentiment_batch.remote import is_url, lies_in
 
 Result = TypeVar("Result")
 
@@ -43,11 +43,8 @@ def run_job(command: str, options: Any, job: Callable[[Any], dict[str, Any]]) ->
     from sentiment_batch.measure.summary import summary
     from sentiment_batch.write.store import write_metrics_copy
 
-    if options.metrics and is_url(options.metrics):  # said now, not when the night is over
-        raise UsageError(f"--metrics {options.metrics}: only a local file can be written")
-    output = os.path.realpath(getattr(options, "output", None) or os.devnull)
-    if options.metrics and os.path.realpath(options.metrics).startswith(output + os.sep):
-        raise UsageError(f"--metrics {options.metrics} lies in --output, which has its own; put the copy elsewhere")
+    output = getattr(options, "output", None)
+    check_metrics(options.metrics, output)
     clock = Clock()
     set_up_logging(options.log_format)
     stop.install()
@@ -56,13 +53,21 @@ def run_job(command: str, options: Any, job: Callable[[Any], dict[str, Any]]) ->
     if isinstance(ended, Failure) and not isinstance(ended.error, GateFailed):
         metrics = redacted({**failure(command, clock, ended.code, one_line(ended.text)), **metrics})
     else:
-        _print(summary(metrics, getattr(options, "output", None)))
+        _print(summary(metrics, output))
     copied = attempt(lambda: write_metrics_copy(options.metrics, metrics))
     if isinstance(copied, Failure) and isinstance(ended, Failure):
         log.error("the metrics file could not be written: %s", copied.text)
     elif isinstance(copied, Failure):
         ended = replace(copied, text=f"all is done but --metrics, which could not be written: {copied.text}")
     exit_if_failed(ended, options.debug)
+
+
+def check_metrics(path: str | None, output: str | None) -> None:
+    """Raise `UsageError` if the metrics cannot be copied there: said at once, not when the night is over."""
+    if path and is_url(path):
+        raise UsageError(f"--metrics {path}: only a local file can be written")
+    if path and output and lies_in(path, output):
+        raise UsageError(f"--metrics {path} lies in --output, which has its own; put the copy elsewhere")
 
 
 def run_command(options: Any, work: Callable[[], None]) -> None:

@@ -20,6 +20,7 @@ Row = list[Any] | None  # the values of the columns asked for; None for a row th
 # The limits that the README promises: a longer line, or a quoted field that is closed later, is a reject.
 LINE_BYTES = 16 * 2**20
 QUOTED_BYTES = 2**20
+_STRINGS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
 csv.field_size_limit(2**31 - 1)
 
@@ -31,7 +32,7 @@ def recount(path: str, format: str, names: tuple[str, ...], columns: list[str], 
         return
     rows = _csv_rows(_lines(path)) if format == "csv" else _tsv_rows(_lines(path))
     if not names:
-        header = next(rows)
+        header = next(rows, None)
         names = tuple(header or ())
     positions = [names.index(column) for column in columns]
     for row in rows:

@@ -34,6 +34,14 @@ def is_url(path: str) -> bool:
     return "://" in path
 
 
+def lies_in(path: str, folder: str) -> bool:
+    """Whether the path is the folder, or below it, links followed; both may be URLs."""
+    if is_url(path) or is_url(folder):
+        return f"{path.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/")
+    path, folder = os.path.realpath(path), os.path.realpath(folder)
+    return os.path.commonpath([path, folder]) == folder
+
+
 def split_url(url: str) -> tuple[str, str]:
     """("s3://bucket", "the/key"). Raises `UsageError` for a store that is not known and for a password in a URL."""
     scheme, _, rest = url.partition("://")

@@ -10,6 +10,7 @@ from sentiment_batch.config import STEPS, LogOptions, RunOptions, option_fields,
 from sentiment_batch.errors import GateFailed, SentimentBatchError, UsageError
 from sentiment_batch.evaluate import evaluate
 from sentiment_batch.measure.metrics import Clock, Metrics, document
+from sentiment_batch.outcome import check_metrics
 from sentiment_batch.parameters import parse_options
 from sentiment_batch.score import score
 from sentiment_batch.train import train
@@ -41,6 +42,8 @@ def run(options: RunOptions) -> Metrics:
             parsed[step] = parse_options(step, table, settings.pop(step, {}))
         except click.UsageError as error:
             raise UsageError(f"{options.job}: [{step}]: {error.format_message().rstrip('.')}") from None
+        for metrics in (parsed[step].metrics, options.metrics):
+            check_metrics(metrics, parsed[step].output)
     if settings:
         raise UsageError(f"--set {next(iter(settings))}.*: {options.job} has no such table; it has {', '.join(steps)}")
     results: dict[str, Metrics] = {}

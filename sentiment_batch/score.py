@@ -29,7 +29,7 @@ from sentiment_batch.measure.metrics import (
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.read.chunk import Shard
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, shard_sha256
-from sentiment_batch.remote import is_url
+from sentiment_batch.remote import is_url, lies_in
 from sentiment_batch.write.claim import CONTROL, JOB_ID, PLAN, Identity, is_claim
 from sentiment_batch.write.commit import Work, claim, open_store, settle_json
 from sentiment_batch.write.manifest import MADE, MARKER, METRICS, manifest, missing
@@ -88,8 +88,10 @@ class Job:
 def score(options: ScoreOptions) -> Metrics:
     """Label the inputs into `options.output` and return the metrics; those of the finished job if it was done before.
 
-    Raises `InputError`, `ModelRefused`, `OutputConflict`, `Busy`, `TooManyRejects`, `EnvironmentFailure` or `Stopped`;
-    whichever it is, nothing was published, and the same call again goes on behind the last sealed part.
+    Raises `UsageError`, `InputError`, `ModelRefused`, `OutputConflict`, `Busy`, `TooManyRejects`, `EnvironmentFailure`
+    or `Stopped`, and `OSError` or `MemoryError` of the machine. Whichever it is, this job's output is published whole
+    (something failed behind its commit) or not at all; and, unless the error says otherwise, its sealed parts are kept,
+    and the same call, when what the error names is mended, goes on behind them.
     """
     clock = Clock()
     _check_output(options)
@@ -245,24 +247,17 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Progress
 def _check_output(options: ScoreOptions) -> None:
     """An output inside an input folder would be an input of the next run."""
     for given in options.input:
-        if is_url(given) and _lies_in(options.output, given):
+        if is_url(given) and lies_in(options.output, given):
             raise UsageError(f"--output {options.output} lies in the input {given}; put it elsewhere")
-        if os.path.isdir(given) and _lies_in(options.output, given):
+        if os.path.isdir(given) and lies_in(options.output, given):
             raise UsageError(f"--output {options.output} lies in the input folder {given}; put it elsewhere")
 
 
 def _check_inputs_outside(output: str, inputs: Inputs) -> None:
     """An input inside the output would be removed with it by --overwrite."""
     for file in inputs.files:
-        if _lies_in(file.path, output):
+        if lies_in(file.path, output):
             raise UsageError(f"the input {file.path} lies in --output {output}; put the output elsewhere")
-
-
-def _lies_in(path: str, folder: str) -> bool:
-    if is_url(path) or is_url(folder):
-        return f"{path.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/")
-    path, folder = os.path.realpath(path), os.path.realpath(folder)
-    return os.path.commonpath([path, folder]) == folder
 
 
 def _no_rows(job: Job) -> pa.RecordBatch:
@@ -336,7 +331,7 @@ def _sections(job: Job, seals: list[Seal], performance: Metrics) -> Metrics:
         "model": model_section(job.labeller),
         "input": job.inputs.section(rows),
         "rows": rows_section(counts),
-        "predictions": predictions_section(counts),
+        "predictions": predictions_section(counts, job.labeller.labels),
         "performance": performance,
     }
     if "confusion" in counts:

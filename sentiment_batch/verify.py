@@ -1,37 +1,39 @@
 """The job that holds a published output against its manifest and its inputs, row by row.
 
 It is slow and simple, and shares no counting code with `score`: rows are counted from footers, from the rows themselves
-and from the inputs as recount.py reads them, and each kept value of each row is compared with the input's.
+and from the inputs as recount.py reads them, and each kept value of each row is compared with the input's. What it
+cannot tell without the model is whether a label is the one that the model gives.
 """
 
 import hashlib
-import json
 import logging
-from collections import Counter
+import os
+import zlib
+from collections import deque
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
-from typing import Any
+from stat import S_ISREG
+from typing import Any, cast
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sentiment_batch.config import VerifyOptions
-from sentiment_batch.errors import InputError, UsageError
+from sentiment_batch.errors import InputError, UsageError, is_passing
 from sentiment_batch.measure.metrics import Clock, Metrics, document, failure
+from sentiment_batch.part_findings import ROWS, Counts, Expected, wrong_counts, wrong_part
+from sentiment_batch.published import METRICS_SHAPE, misfits, read_manifest
 from sentiment_batch.read.chunk import Shard
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, shard_sha256
-from sentiment_batch.recount import Row, plain_values, recount
+from sentiment_batch.recount import Row, recount
 from sentiment_batch.write.claim import CONTROL
 from sentiment_batch.write.commit import open_store
-from sentiment_batch.write.manifest import MARKER, METRICS, SCHEMA_VERSION
-from sentiment_batch.write.part import SEAL, part_name
-from sentiment_batch.write.store import Store, read_json
+from sentiment_batch.write.manifest import MARKER, METRICS
+from sentiment_batch.write.store import Folder, Store, read_json
 
-_BLOCK_BYTES = 2**20
 _SHOWN = 20
-_SEALED = ("file", "range", "input_sha256", "rows_in", "rows_out", "rejected", "rejects")
+_LISTED = 1000
+_LARGEST = 2**53
+_KINDS = ("in", "out", "rejected", "scored", "empty", "null", "nonfinite", "truncated")
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +41,20 @@ log = logging.getLogger(__name__)
 def verify(options: VerifyOptions) -> Metrics:
     """Recount the output and return how many rows of each kind it has.
 
-    Raises `InputError` if it is not published or if anything is wrong with it; its `metrics` list every finding.
+    Raises `InputError` if it is not published or if anything is wrong with it; its `metrics` list every finding, up to
+    a thousand of the rows.
     """
     clock = Clock()
     store = open_store(options.output)
-    manifest = _manifest(store)
-    findings = _wrong_files(store, manifest)
-    counts: Counter[str] = Counter()
+    findings = _no_files(store)
+    counts = Counts()
+    if not findings:
+        manifest = read_manifest(store)
+        findings = _wrong_files(store, manifest)
     if not findings:  # what is not the file that was published needs no further look
         inputs = None if options.skip_inputs else _inputs(manifest, options.input)
-        findings = list(islice(_wrong_rows(store, manifest, inputs, counts), 1000))
-    rows = {name: counts[name] for name in ("in", "out", "rejected", "empty", "null", "nonfinite")}
+        findings = list(islice(_wrong_output(store, manifest, inputs, counts), _LISTED))
+        findings = findings or list(_wrong_totals(store, manifest, counts))
     if findings:
         for finding in findings[:_SHOWN]:
             log.error("%s", finding)
@@ -57,23 +62,23 @@ def verify(options: VerifyOptions) -> Metrics:
         error = InputError(f"{store.url} is not as it was published: {count}{findings[0]}")
         error.metrics = {**failure("verify", clock, error.exit_code, str(error)), "findings": findings}
         raise error
-    return document("verify", clock, rows=rows, findings=[], inputs_checked=not options.skip_inputs)
+    rows = _rows(counts)
+    kept = {name: rows[name] for name in ("in", "out", "rejected", "empty", "null", "nonfinite")}
+    return document("verify", clock, rows=kept, findings=[], inputs_checked=not options.skip_inputs)
 
 
-def _manifest(store: Store) -> dict[str, Any]:
-    found = read_json(store, MARKER)
-    if found is None:
-        raise InputError(f"{store.url} has no {MARKER}: it is not published; run the job again to finish it")
-    try:
-        if found["schema_version"] != SCHEMA_VERSION:
-            raise InputError(f"{store.url}/{MARKER} is of schema version {found['schema_version']}, not known here")
-        names = [part["name"] for part in found["parts"]]
-        found["rows"]["rows_in"], found["identity"]["options"], found["metrics"]["name"], found["inputs"]
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{store.url}/{MARKER} is not a manifest: {error!r}") from None
-    if names != [part_name(number) for number in range(len(names))]:
-        raise InputError(f"{store.url}/{MARKER} does not number its parts from 0: it was not made by `score`")
-    return dict(found)
+def _no_files(store: Store) -> list[str]:
+    """What is in a folder and is neither a file nor a folder that a reader would look into."""
+    found = []
+    for place, folders, files in os.walk(store.path) if isinstance(store, Folder) else ():
+        for name in [*folders, *files]:
+            path = os.path.join(place, name)
+            shown = os.path.relpath(path, store.url)
+            if os.path.islink(path) or (name in files and not S_ISREG(os.lstat(path).st_mode)):
+                found.append(f"{shown} is a link, or no file at all")
+            elif name in folders and name.startswith(".") and shown not in CONTROL:
+                found.append(f"{shown} is a hidden folder, which is not of the output")
+    return sorted(found)
 
 
 def _wrong_files(store: Store, manifest: dict[str, Any]) -> list[str]:
@@ -93,170 +98,115 @@ def _wrong_files(store: Store, manifest: dict[str, Any]) -> list[str]:
 
 
 def _sha256(store: Store, name: str) -> str:
-    digest = hashlib.sha256()
     with store.open(name) as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
 
 
 def _inputs(manifest: dict[str, Any], moved: tuple[str, ...]) -> Inputs:
     """The inputs of the job, opened where they lie now. Raises `InputError` for one that is not there or another."""
-    paths = moved or tuple(file["path"] for file in manifest["inputs"])
-    if len(paths) != len(manifest["inputs"]):
-        raise UsageError(f"--input is given for {len(paths)} files, the output has {len(manifest['inputs'])}")
     options, known = manifest["identity"]["options"], manifest["identity"]["inputs"]
+    paths = moved or tuple(file["path"] for file in manifest["inputs"])
     try:
         found = open_inputs(paths, known[0]["format"], tuple(options["columns"]), (options["text_column"],))
     except InputError as error:
         raise InputError(f"{error}; say where the inputs lie with --input, or --skip-inputs") from None
+    if len(found.files) != len(known):
+        raise (UsageError if moved else InputError)(
+            f"{len(found.files)} files are there as inputs, the output was made of {len(known)}: "
+            "give --input once for each, in their order, or --skip-inputs"
+        )
     for file, wanted in zip(found.files, known, strict=True):
         if {**file.identity(), "name": ""} != {**wanted, "name": ""}:
-            raise InputError(f"{file.path} is not the file that was labelled: it was written again; see --skip-inputs")
+            raise InputError(
+                f"{file.path} is not the file that was labelled: it was written again, or is another; "
+                "say where the inputs lie with --input, or --skip-inputs"
+            )
     return found
 
 
-def _wrong_rows(store: Store, manifest: dict[str, Any], inputs: Inputs | None, counts: Counter[str]) -> Iterator[str]:
-    """What is wrong with the rows of the parts, shard by shard in their order; `counts` are filled on the way."""
-    options = manifest["identity"]["options"]
-    limit = options["limit_rows"]
-    file, row, rows = -1, 0, iter(())  # type: tuple[int, int, Iterator[Row]]
-    for part in manifest["parts"]:
-        shard = Shard(*part["range"])
-        if part["file"] != file:
-            if inputs and file >= 0:
-                yield from _left_over(rows, inputs, file, row)
-            if part["file"] < file or part["file"] >= len(manifest["inputs"]):
-                yield f"{part['name']} is of the input {part['file']}, which is out of order"
-                return
-            file, row = part["file"], 0
-            rows = _input_rows(inputs, file, manifest) if inputs else iter(())
-        if shard.first_row != row:
-            yield f"{part['name']} begins at row {shard.first_row} of its input, the part before it ends at {row}"
-        if inputs and shard_sha256(inputs, PlannedShard(0, file, shard)) != part["input_sha256"]:
-            yield f"{inputs.files[file].path}: the bytes that {part['name']} was made from have changed"
-        yield from _wrong_part(store, manifest, part, islice(rows, shard.rows) if inputs else None, counts)
-        row += shard.rows
-    if inputs and file >= 0 and not (limit and counts["in"] == limit):
-        yield from _left_over(rows, inputs, file, row)
-        for missed in range(file + 1, len(inputs.files)):
-            yield from _left_over(_input_rows(inputs, missed, manifest), inputs, missed, 0)
-    metrics = read_json(store, METRICS)["rows"]
-    for name, counted in (("rows_in", counts["in"]), ("rows_out", counts["out"]), ("rejected", counts["rejected"])):
-        for where, told in ((MARKER, manifest["rows"][name]), (METRICS, metrics[name.removeprefix("rows_")])):
-            if told != counted:
-                yield f"{where} says {told} {name}, {counted} were counted"
+def _wrong_output(store: Store, manifest: dict[str, Any], inputs: Inputs | None, counts: Counts) -> Iterator[str]:
+    """What is wrong with the parts, input by input; `counts` are filled on the way."""
+    metrics = read_json(store, METRICS)
+    if fault := next(misfits(metrics, METRICS_SHAPE), None):
+        yield f"{METRICS}: {fault}"
+        return
+    options, known = manifest["identity"]["options"], manifest["identity"]["inputs"]
+    labels, limit = metrics["model"]["labels"], options["limit_rows"]
+    total = sum(Shard(*part["range"]).rows for part in manifest["parts"])
+    if limit is not None and total > limit:
+        yield f"the parts are of {total} rows, --limit-rows was {limit}"
+    expected = Expected(manifest["job_id"], options["prefix"], labels, options["max_length"])
+    expected.kept = _kept(inputs, options["keep_columns"]) if inputs else None
+    for file, wanted in enumerate(known):
+        rows = _input_rows(inputs, file, expected.kept, options) if inputs else None
+        row = stop = 0
+        for part in (part for part in manifest["parts"] if part["file"] == file):
+            shard = Shard(*part["range"])
+            if shard.first_row != row:
+                yield f"{part['name']} begins at row {shard.first_row} of its input, the part before it ends at {row}"
+            if inputs and (fault := _wrong_bytes(inputs, part, stop)):
+                yield fault
+                rows = None  # what was read then is not there any more
+            of_part = islice(rows, shard.rows) if rows else None
+            yield from wrong_part(store, part, expected, wanted["name"], of_part, counts)
+            deque(of_part or (), maxlen=0)  # wherever the look at the part ended
+            row, stop = row + shard.rows, shard.stop
+        if inputs and rows and (limit is None or total < limit):
+            yield from _left_over(inputs, file, rows, row, stop)
 
 
-def _input_rows(inputs: Inputs, file: int, manifest: dict[str, Any]) -> Iterator[Row]:
-    options = manifest["identity"]["options"]
-    kept = _kept(inputs, options["keep_columns"])
-    path, format = inputs.files[file].path, inputs.files[file].format
-    return recount(path, format, tuple(options["columns"]), kept, options["text_column"])
+def _wrong_bytes(inputs: Inputs, part: dict[str, Any], stop: int) -> str | None:
+    """What is wrong with the range that the part was made from; `stop` is where that of the part before it ends."""
+    file, shard = inputs.files[part["file"]], Shard(*part["range"])
+    if not shard.rows:
+        follows = part["range"] == [0, 0, 0, 0]  # the one part of an input without rows
+    elif file.format == "parquet":
+        follows = shard.start == shard.first_row and shard.stop - shard.start == shard.rows
+    else:
+        follows = shard.start == (stop or inputs.headers[part["file"]][1])
+        follows = follows and shard.start <= shard.stop <= (_LARGEST if file.compression else file.size + 1)
+    if not follows:
+        return f"{part['name']}: its range {part['range']} is not what follows the part before it in {file.path}"
+    if shard_sha256(inputs, PlannedShard(0, part["file"], shard)) != part["input_sha256"]:
+        return f"{file.path}: the bytes that {part['name']} was made from have changed"
+    return None
 
 
-def _kept(inputs: Inputs, keep_columns: list[str]) -> list[str]:
-    if keep_columns == ["none"]:
-        return []
-    return [name for name in inputs.schema.names if keep_columns == ["all"] or name in keep_columns]
-
-
-def _left_over(rows: Iterator[Row], inputs: Inputs, file: int, seen: int) -> Iterator[str]:
+def _left_over(inputs: Inputs, number: int, rows: Iterator[Row], row: int, stop: int) -> Iterator[str]:
+    """The rows and bytes of a file that are in no part, though none may be left."""
+    file = inputs.files[number]
     if left := sum(1 for _ in rows):
-        yield f"{inputs.files[file].path}: {left} rows from row {seen} on are in no part"
+        yield f"{file.path}: {left} rows from row {row} on are in no part"
+    elif row and file.format != "parquet" and not file.compression and stop < file.size:
+        yield f"{file.path}: the bytes from {stop} on are in the range of no part"
 
 
-def _wrong_part(
-    store: Store, manifest: dict[str, Any], part: dict[str, Any], rows: Iterator[Row] | None, counts: Counter[str]
-) -> Iterator[str]:
-    name, shard = part["name"], Shard(*part["range"])
-    rejected, faults = _rejected(store, part, shard)
-    yield from faults
-    how = {"arrow_extensions_enabled": False}
-    with store.open(name) as raw, pq.ParquetFile(pa.PythonFile(raw, mode="r"), **how) as parquet:
-        seal = json.loads(parquet.metadata.metadata[SEAL])
-        for key in _SEALED:
-            if seal[key] != part[key]:
-                yield f"{name}: its seal has {key} = {seal[key]}, {MARKER} has {part[key]}"
-        if (seal["job_id"], seal["shard"]) != (manifest["job_id"], int(Path(name).stem.partition("-")[2])):
-            yield f"{name}: its seal is of another job or shard"
-        if not parquet.metadata.num_rows + len(rejected) == shard.rows == part["rows_in"]:
-            yield (
-                f"{name}: {parquet.metadata.num_rows} rows and {len(rejected)} rejects of a shard of {shard.rows}, "
-                f"{part['rows_in']} are listed"
-            )
-        row, out = shard.first_row, 0
-        for number in range(parquet.num_row_groups):
-            group = parquet.read_row_group(number)
-            yield from _wrong_labels(name, group, manifest["identity"]["options"]["prefix"], out, counts)
-            if rows is not None:
-                fault, row = _difference(group, rows, rejected, row, out)
-                yield from (f"{name}, {each}" for each in fault)
-            out += len(group)
-    if rows is not None:
-        for number, values in enumerate(rows, row):
-            if values is not None or number not in rejected:
-                yield f"{name}: row {number} of the input is neither in it nor among its rejects"
-    counts.update({"in": shard.rows, "out": out, "rejected": len(rejected)})
+def _input_rows(inputs: Inputs, file: int, kept: pa.Schema | None, options: dict[str, Any]) -> Iterator[Row]:
+    """The rows of an input, each with its text behind the kept columns. Raises `InputError` where it is damaged."""
+    path, format, text = inputs.files[file].path, inputs.files[file].format, options["text_column"]
+    columns = [*(kept.names if kept is not None else ()), text]
+    try:
+        yield from recount(path, format, tuple(options["columns"]), columns, text)
+    except (pa.ArrowException, OSError, EOFError, zlib.error, ValueError) as error:
+        if is_passing(error):
+            raise
+        raise InputError(f"{path} cannot be read to its end: {error}; see --skip-inputs") from None
 
 
-def _rejected(store: Store, part: dict[str, Any], shard: Shard) -> tuple[set[int], list[str]]:
-    """The rows that the rejects file of a part names, and what is wrong with it."""
-    if not part["rejects"]:
-        return set(), []
-    lines = (store.read(part["rejects"]["name"]) or b"").splitlines()
-    rows = [json.loads(line)["row"] for line in lines]
-    known = set(rows)
-    faults = [] if len(known) == len(rows) == part["rejected"] else ["names a row twice or not as many as listed"]
-    if not known <= set(range(shard.first_row, shard.first_row + shard.rows)):
-        faults.append("names rows that are not of its shard")
-    return known, [f"{part['rejects']['name']} {fault}" for fault in faults]
+def _kept(inputs: Inputs, keep_columns: list[str]) -> pa.Schema:
+    if keep_columns == ["none"]:
+        return pa.schema([])
+    return pa.schema([field for field in inputs.schema if keep_columns == ["all"] or field.name in keep_columns])
 
 
-def _difference(group: pa.Table, rows: Iterator[Row], rejected: set[int], row: int, out: int) -> tuple[list[str], int]:
-    """What differs between a row group and the next rows of the input, and the row of the input behind them.
-
-    `row` is the number of the next row of the input, `out` that of the group's first row in the part.
-    """
-    expected: list[list[Any]] = []
-    while len(expected) < len(group):
-        following = list(islice(rows, 1))
-        if not following:
-            return [f"row {out + len(expected)}: the input ends at row {row}"], row
-        [values] = following
-        if (values is None) != (row in rejected):
-            what = "cannot be read, but is not" if values is None else "can be read, but is"
-            return [f"row {out + len(expected)}: row {row} of the input {what} among the rejects"], row
-        row += 1
-        if values is not None:
-            expected.append(values)
-    for position in range(len(expected[0]) if expected else 0):
-        found = plain_values(group.column(position))
-        for number, values in enumerate(expected):
-            if found[number] != values[position]:
-                column = group.schema.names[position]
-                return [f"row {out + number}: the column {column!r} is not that of the input's row"], row
-    return [], row
+def _rows(counts: Counts) -> dict[str, int]:
+    """The counts under the names that the metrics have."""
+    return {name: counts.rows[f"rows_{name}" if name in ("in", "out") else name] for name in _KINDS}
 
 
-def _wrong_labels(name: str, group: pa.Table, prefix: str, first: int, counts: Counter[str]) -> Iterator[str]:
-    """Rows whose added columns contradict each other."""
-    status = group.column(f"{prefix}status").to_pylist()
-    for kind in status:
-        counts[kind.removesuffix("_text").removesuffix("_score")] += 1
-    start = group.schema.names.index(f"{prefix}confidence") + 1
-    stop = group.schema.names.index(f"{prefix}n_tokens")
-    probabilities = np.array(
-        [group.column(position).to_numpy() for position in range(start, stop)], dtype=np.float64
-    ).T.reshape(len(group), stop - start)
-    confidence = group.column(start - 1).to_numpy().astype(np.float64)
-    labels = [each.removeprefix(f"{prefix}prob_") for each in group.schema.names[start:stop]]
-    for number, label in enumerate(group.column(f"{prefix}predicted_label").to_pylist()):
-        if (status[number] == "ok") != (label is not None):
-            yield f"{name}, row {first + number}: the status is {status[number]} and the label {label!r}"
-        elif label is not None:
-            row = probabilities[number]
-            if label not in labels or row[labels.index(label)] != row.max() or confidence[number] != row.max():
-                yield f"{name}, row {first + number}: the label {label!r} is not that of the highest probability"
-            elif not abs(row.sum() - 1) < 1e-5:
-                yield f"{name}, row {first + number}: the probabilities sum to {row.sum():.6f}"
+def _wrong_totals(store: Store, manifest: dict[str, Any], counts: Counts) -> Iterator[str]:
+    """What manifest and metrics say that is not the sum of what was counted of the parts."""
+    metrics = read_json(store, METRICS)
+    yield from wrong_counts(MARKER, manifest["rows"], counts.rows, ROWS)
+    yield from wrong_counts(METRICS, metrics["rows"], _rows(counts), _KINDS)
+    yield from wrong_counts(METRICS, metrics["predictions"]["counts"], counts.predicted, metrics["model"]["labels"])

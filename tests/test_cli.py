@@ -297,6 +297,17 @@ def test_metrics_cannot_go_to_a_url_and_that_is_said_at_once(
     assert os.listdir(tmp_path) == ["a.tsv"]
 
 
+@pytest.mark.parametrize("metrics", ["out", "out/metrics.json", "link/metrics.json"])
+def test_metrics_cannot_go_into_the_output(metrics: str, tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    (tmp_path / "a.tsv").write_text("text\nabc\n")
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    command = ("score", tmp_path / "a.tsv", "--model", tiny_model, "--output", tmp_path / "out")
+    ended = program(*command, "--metrics", tmp_path / metrics)
+    assert ended.code == 2
+    assert "lies in --output" in ended.err
+    assert sorted(os.listdir(tmp_path)) == ["a.tsv", "link"]
+
+
 def test_a_file_without_a_header_is_not_quoted(tiny_model: Path, tmp_path: Path, program: Program) -> None:
     (tmp_path / "a.tsv").write_text(f"{SECRET}\tpositive\n")
     ended = program("score", tmp_path / "a.tsv", "--model", tiny_model, "--output", tmp_path / "out")

@@ -172,6 +172,15 @@ def test_labels_that_are_numbers(kind: pa.DataType) -> None:
     assert counts["unknown_labels"] == 1
 
 
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.dictionary(pa.int8(), pa.binary())], ids=str)
+def test_labels_that_are_bytes(kind: pa.DataType) -> None:
+    """A dump's labels are not what is asked for: bytes that are no UTF-8 are no reason to stop."""
+    truth = pa.array([b"netral", b"\xff\xfe", None, b"netral", b"positif", b""]).cast(kind)
+    counts = count_rows(batch_of(ROWS).set_column(0, "truth", truth), LABELS, "", "truth")
+    assert counts["unknown_labels"] == 3
+    assert counts["confusion"] == [[1, 0, 0], [1, 0, 0], [0, 0, 0]]
+
+
 def test_a_label_named_none_is_not_the_absence_of_one() -> None:
     rows = [row("None", "None"), row("Some", None, "empty_text"), row("None", None, "null_text")]
     assert count_rows(batch_of(rows), ("Some", "None"), "", "truth") == naive(rows, ("Some", "None"))

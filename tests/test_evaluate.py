@@ -173,3 +173,12 @@ def test_labels_that_are_lists(tiny_model: Path, tmp_path: Path, program: Progra
     code, err = evaluated(program, tiny_model, tmp_path / "a.parquet", tmp_path / "out")
     assert code == 3
     assert "'label' holds list<element: string>, not single values" in err
+
+
+def test_a_label_that_is_no_utf8_is_named(tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    labels = pa.array([b"positive", b"negative", b"\xff\xfe"])
+    pq.write_table(pa.table({"text": ["a", "b", "c"], "label": labels}), tmp_path / "a.parquet")
+    code, err = evaluated(program, tiny_model, tmp_path / "a.parquet", tmp_path / "out")
+    assert code == 3
+    assert "a.parquet, row 2: the column 'label' holds no label name" in err
+    assert not (tmp_path / "out").exists()

@@ -419,6 +419,21 @@ def test_a_pattern_over_folders_leaves_out_those_of_unfinished_work(tmp_path: Pa
     found = find_inputs([f"{tmp_path}/**/*.tsv"])
     assert [os.path.relpath(file.path, tmp_path) for file in found] == ["a.tsv", "day=1/b.tsv"]
     assert len(find_inputs([f"{tmp_path}/_temporary/**/*.tsv"])) == 1
+    assert len(find_inputs([f"{tmp_path}/day=1/_*/d.tsv"])) == 1
+
+
+def test_a_pattern_in_a_folder_that_is_named_leaves_out_what_lies_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder's own name is spelled out; that says nothing of the names below it."""
+    for name in ("_export/a.tsv", "_export/_temporary/0/b.tsv", "_export/_c.tsv", ".day/d.tsv", ".day/_e.tsv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        put(tmp_path / name)
+    monkeypatch.chdir(tmp_path / "_export")
+    patterns = (f"{tmp_path}/_export/**/*.tsv", "../_export//**/*.tsv", "**/*.tsv", "./*.tsv")
+    for pattern in patterns:
+        assert [os.path.basename(file.path) for file in find_inputs([pattern])] == ["a.tsv"], pattern
+    assert [os.path.basename(file.path) for file in find_inputs(["../.day/*.tsv"])] == ["d.tsv"]
 
 
 @pytest.mark.parametrize("suffix", ["gz", "bz2", "zst"])

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from sentiment_batch.errors import OutputConflict
-from sentiment_batch.write.manifest import MARKER, METRICS, manifest, missing
+from sentiment_batch.write.manifest import MARKER, METRICS, is_whole, manifest, missing
 from sentiment_batch.write.part import Part, PartWriter, part_name
 from sentiment_batch.write.store import Store, create_json, read_json
 
@@ -71,6 +71,21 @@ def test_the_manifest_lists_files_and_rows_that_are_true(store: Store, scratch: 
         for name in ("file", "range", "input_sha256", "rows_in", "rows_out", "rejected", "rejects"):
             assert listed[name] == part.seal[name]
     assert [listed["rejects"] is None for listed in written["parts"]] == [True, False, False]
+
+
+def test_the_manifest_has_its_own_hash(store: Store, scratch: Path) -> None:
+    """Of its bytes, with zeros in the place of the hash, and with names that are no UTF-8 in it."""
+    create_json(store, scratch, METRICS, {})
+    write_manifest(store, scratch, [], [{"path": "/data/\udcff.tsv"}])
+    data = store.read(MARKER) or b""
+    written = json.loads(data)
+    own = written["manifest_sha256"]
+    assert own == hashlib.sha256(data.replace(own.encode(), b"0" * 64)).hexdigest()
+    assert is_whole(written, data)
+    for spoilt in (data + b" ", data.replace(b"abc", b"abd"), data.replace(own.encode(), own.upper().encode())):
+        assert not is_whole(json.loads(spoilt), spoilt)
+    for other in (None, "", own.upper(), own[:-1], 5):
+        assert not is_whole({**written, "manifest_sha256": other}, data)
 
 
 def test_every_visible_file_is_in_the_manifest(store: Store, scratch: Path) -> None:

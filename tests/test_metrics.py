@@ -115,7 +115,7 @@ def test_rows_by_what_became_of_them() -> None:
 
 
 def test_shares_are_of_the_scored_rows() -> None:
-    assert predictions_section(COUNTS) == {
+    assert predictions_section(COUNTS, LABELS) == {
         "counts": {"positif": 6, "netral": 0, "negatif": 2},
         "share": {"positif": 0.75, "netral": 0.0, "negatif": 0.25},
         "mean_confidence": pytest.approx(0.8),
@@ -123,7 +123,8 @@ def test_shares_are_of_the_scored_rows() -> None:
 
 
 def test_shares_of_nothing_are_null() -> None:
-    section = predictions_section({**COUNTS, "scored": 0, "confidence_millionths": 0, "predicted": {"positif": 0}})
+    none = {**COUNTS, "scored": 0, "confidence_millionths": 0, "predicted": {"positif": 0}}
+    section = predictions_section(none, ("positif",))
     assert section == {"counts": {"positif": 0}, "share": {"positif": None}, "mean_confidence": None}
     assert strict_json(section) == section
 
@@ -150,7 +151,7 @@ def test_headline_is_flat_and_names_figures_as_indonlu_does() -> None:
     evaluation = evaluation_section([[3, 1], [0, 2]], ("positif", "negatif"))
     sections = {
         "rows": rows_section(COUNTS),
-        "predictions": predictions_section(COUNTS),
+        "predictions": predictions_section(COUNTS, LABELS),
         "performance": {"rows_per_second": 125.0},
         "evaluation": evaluation,
     }

@@ -61,6 +61,19 @@ def test_local_paths_are_no_urls(tmp_path: Path) -> None:
     assert remote.is_url("s3://bucket/x")
 
 
+def test_what_lies_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    out = str(tmp_path / "out")
+    for path in (out, f"{out}/", f"{out}/x", f"{tmp_path}/x/../out/x", f"{tmp_path}/link/x"):
+        assert remote.lies_in(path, out), path
+        assert remote.lies_in(path, f"{tmp_path}/link/"), path
+    for path in (f"{out}put/x", f"{out}/../x", str(tmp_path), "s3://bucket/out/x"):
+        assert not remote.lies_in(path, out), path
+    assert remote.lies_in("s3://bucket/out/x", "s3://bucket/out/")
+    assert not remote.lies_in("s3://bucket/output", "s3://bucket/out")
+
+
 def test_an_object_reads_like_a_file(bucket: str) -> None:
     import obstore
 

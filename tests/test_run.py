@@ -83,6 +83,7 @@ def test_a_flag_beats_the_variable_beats_the_file_beats_the_default(
         (("keep_columns", "keep_column"), "has no key 'keep_column'; did you mean keep_columns?"),
         (("limit_rows = 40", 'limit_rows = "many"'), "'many' is not a whole number"),
         (("epochs = 1", "epochs ="), "is not valid TOML"),
+        (('output = "labelled"', 'output = "labelled"\nmetrics = "labelled/x.json"'), "lies in --output"),
     ],
 )
 def test_a_mistake_in_the_file_costs_no_training(

@@ -125,11 +125,14 @@ def test_a_parquet_text_that_is_no_utf8_is_named(tmp_path: Path, small_chunks: N
     assert f"{path}, row 4: invalid_utf8" in refusal(path)
 
 
-def test_a_label_that_is_no_utf8_is_an_input_error(tmp_path: Path) -> None:
-    labels = pa.array([b"x", b"y", b"\xff"])
-    for array in (labels, labels.view(pa.string())):
-        path = put_table(tmp_path / "a.parquet", text=["c", "a", "b"], label=array)
-        assert path in refusal(path)
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.string(), pa.dictionary(pa.int8(), pa.binary())])
+def test_a_label_that_is_no_utf8_is_named(tmp_path: Path, small_chunks: None, kind: pa.DataType) -> None:
+    labels = pa.array([b"x", b"y", b"x", b"x", b"\xffrahasia", b"\xfe"])
+    labels = labels.view(kind) if kind == pa.string() else labels.cast(kind)
+    path = put_table(tmp_path / "a.parquet", text=list("cabdef"), label=labels)
+    message = refusal(path)
+    assert f"{path}, row 4: the column 'label' holds no label name" in message
+    assert "rahasia" not in message
 
 
 @pytest.mark.parametrize("labels", [[["x"], ["y"]], [{"a": 1}, {"a": 2}]], ids=["list", "struct"])
@@ -154,7 +157,7 @@ def test_a_label_column_that_holds_no_names_is_an_input_error(tmp_path: Path, la
     ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
 )
 def test_a_label_is_a_name_whatever_its_column_holds(tmp_path: Path, labels: pa.Array, names: list[str | None]) -> None:
-    assert label_names(labels, "a.parquet", "label") == names
+    assert label_names(labels, "a.parquet", 0, "label") == names
     path = put_table(tmp_path / "a.parquet", text=["b", None, "a"], label=labels)
     assert read(path) == Split(["b", "a"], [names[0], names[2]], 1)
 

@@ -1,5 +1,6 @@
 """measure/summary.py: the lines at the end of a run, for every metrics JSON that a run can end with."""
 
+import json
 from typing import Any
 
 import pytest
@@ -64,8 +65,18 @@ def test_a_run_that_labelled_nothing_has_no_speed(performance: dict[str, Any]) -
 
 
 def test_no_rows_have_no_shares() -> None:
-    predictions = predictions_section({"scored": 0, "confidence_millionths": 0, "predicted": {"positif": 0}})
+    counts = {"scored": 0, "confidence_millionths": 0, "predicted": {"positif": 0}}
+    predictions = predictions_section(counts, ("positif",))
     assert summary({"status": "done", "predictions": predictions}, None).split("\n")[1:] == ["labels    positif 0.0%"]
+
+
+def test_labels_are_in_the_models_order_whoever_counted_them() -> None:
+    """A seal, which an earlier run left, is JSON with its keys sorted."""
+    labels = ("positive", "neutral", "negative")
+    counts = {"scored": 4, "confidence_millionths": 0, "predicted": {"positive": 1, "neutral": 3, "negative": 0}}
+    for counted in (counts, json.loads(json.dumps(counts, sort_keys=True))):
+        metrics = {"status": "done", "predictions": predictions_section(counted, labels)}
+        assert summary(metrics, None).split("\n")[1] == "labels    positive 25.0%, neutral 75.0%, negative 0.0%"
 
 
 def test_figures_that_are_undefined_do_not_end_the_run() -> None:

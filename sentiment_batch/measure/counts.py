@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 Counts = dict[str, Any]  # whole numbers, and lists and dicts of them
 
 CONFIDENCE_UNIT = 1_000_000  # confidences are summed in millionths
+_BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
 
 
 def count_rows(batch: pa.RecordBatch, labels: tuple[str, ...], prefix: str, label_column: str | None) -> Counts:
@@ -59,7 +60,11 @@ def _tally(column: pa.Array) -> dict[str, int]:
 
 
 def _positions(column: pa.Array, labels: tuple[str, ...]) -> np.ndarray:
-    """int64 [rows]: which of the labels each row has, or -1."""
-    found = pc.index_in(pc.cast(column, pa.string()), pa.array(labels))
+    """int64 [rows]: which of the labels each row has, or -1, as for bytes that are no UTF-8."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    is_bytes = any(check(column.type) for check in _BYTES)
+    kind = pa.binary() if is_bytes else pa.string()  # bytes that are no UTF-8 cannot be cast to strings
+    found = pc.index_in(pc.cast(column, kind), pa.array(labels).cast(kind))
     positions: np.ndarray = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
     return positions

@@ -53,9 +53,10 @@ def rows_section(counts: Counts) -> Metrics:
     return {"in": counts["rows_in"], "out": counts["rows_out"], **{name: counts[name] for name in names}}
 
 
-def predictions_section(counts: Counts) -> Metrics:
+def predictions_section(counts: Counts, labels: tuple[str, ...]) -> Metrics:
+    """In the order of the labels: counts that come from a seal have lost theirs."""
     scored = counts["scored"]
-    predicted = counts["predicted"]
+    predicted = {label: counts["predicted"][label] for label in labels}
     return {
         "counts": predicted,
         "share": {label: _share(number, scored) for label, number in predicted.items()},

@@ -4,6 +4,7 @@ import glob
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -16,7 +17,7 @@ import pyarrow as pa
 from sentiment_batch import stop as stop_signal
 from sentiment_batch.errors import InputError, UsageError
 from sentiment_batch.read.magic import LOOKED_AT, looks_like
-from sentiment_batch.read.objects import find_objects, object_version, say_left_out
+from sentiment_batch.read.objects import find_objects, is_data, object_version, say_left_out
 from sentiment_batch.read.source import AHEAD_BYTES, open_source, raise_if_short
 from sentiment_batch.remote import is_url
 
@@ -212,8 +213,10 @@ def _say_partitions(given: str, paths: list[str]) -> None:
 
 
 def _is_hidden(path: str, pattern: str) -> bool:
-    """Whether a name in the path begins with `_`, the file's or a folder's, and the pattern does not spell one out."""
-    return "/_" in f"/{path}" and "/_" not in f"/{pattern}"
+    """Whether a name that the pattern's stars stand for is not data, and the pattern does not spell one out."""
+    folder = os.path.dirname(re.split(f"[{re.escape(_GLOB_CHARACTERS)}]", pattern)[0])
+    below = pattern.removeprefix(folder).lstrip("/")
+    return is_data(below) and not is_data(os.path.relpath(path, folder or "."))
 
 
 def _sample(given: str) -> str:
@@ -226,7 +229,7 @@ def _sample(given: str) -> str:
 def _data_files(folder: Path, hidden: list[str]) -> Iterator[Path]:
     """The files below the folder; `hidden` gets the names that are left out."""
     for entry in folder.iterdir():
-        if entry.name.startswith(("_", ".")):
+        if not is_data(entry.name):
             hidden.append(entry.name)
         elif entry.is_dir():
             if entry.is_symlink() and folder.resolve().is_relative_to(entry.resolve()):

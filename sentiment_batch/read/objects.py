@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 def find_objects(url: str) -> list[str]:
     """The URLs of the objects, sorted. A prefix is searched to its bottom, as a folder is.
 
-    In a prefix and for a pattern, names that begin with `_` or `.` are left out. Raises `InputError` if there is none.
+    In a prefix and for a pattern, names that begin with `_` or `.` are left out (`is_data`), unless the pattern spells
+    one out. Raises `InputError` if there is none.
     """
     root, key = split_url(url)
     if any(character in key for character in _GLOB_CHARACTERS):
@@ -27,12 +28,17 @@ def find_objects(url: str) -> list[str]:
     else:
         below = f"{key.rstrip('/')}/" if key else ""
         listed = _listed(root, below)
-        found = [name for name in listed if _is_data(name.removeprefix(below))]
+        found = [name for name in listed if is_data(name.removeprefix(below))]
         known = set(found)
         say_left_out(url, (name.removeprefix(below) for name in listed if name not in known))
     if not found:
         raise InputError(f"no data files at {url} (names with a leading _ or . are left out)")
     return [f"{root}/{name}" for name in sorted(found)]
+
+
+def is_data(name: str) -> bool:
+    """Whether no segment of a name begins with `_` or `.`, as those of what tools leave beside the data do."""
+    return not any(segment.startswith(("_", ".")) for segment in name.split("/"))
 
 
 def say_left_out(where: str, names: Iterable[str]) -> None:
@@ -77,13 +83,9 @@ def _matching(root: str, pattern: str) -> list[str]:
     for key in _listed(root, prefix):
         parts = key.split("/")
         same = len(parts) == len(segments) and all(map(fnmatchcase, parts, segments))
-        if same and (_is_data(key.removeprefix(prefix)) or segments[-1].startswith("_")):
+        if same and (is_data(key.removeprefix(prefix)) or not is_data(pattern.removeprefix(prefix))):
             found.append(key)
     return found
-
-
-def _is_data(name: str) -> bool:
-    return not any(segment.startswith(("_", ".")) for segment in name.split("/"))
 
 
 def _listed(root: str, prefix: str) -> list[str]:

@@ -1,17 +1,14 @@
 """The bytes of an input, from a disk or an object store, through one kind of file."""
 
-import errno
 import io
 import logging
 from typing import Any, BinaryIO, cast
 
-from sentiment_batch.errors import EnvironmentFailure, InputError
+from sentiment_batch.errors import PASSING, SHORT, EnvironmentFailure, InputError
 from sentiment_batch.remote import RemoteFile, is_url
 
 AHEAD_BYTES = 2**20
 _TRIES = 3
-_SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
-_PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT}  # what a disk or a file server may get over
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +28,7 @@ def open_source(path: str, etag: str = "", ahead_bytes: int = AHEAD_BYTES) -> Bi
 
 def raise_if_short(error: Exception) -> None:
     """Raise the error again if memory or descriptors ran out: that is no fault of the file that was read."""
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SHORT):
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORT):
         raise error
 
 
@@ -49,7 +46,7 @@ class LocalInput(io.FileIO):
             try:
                 return cast(int, super().readinto(buffer))
             except OSError as error:
-                if error.errno not in _PASSING:
+                if error.errno not in PASSING:
                     raise
                 log.warning("%s, byte %d: %s; try %d of %d", self.name, self.tell(), error.strerror, tries, _TRIES)
         raise EnvironmentFailure(

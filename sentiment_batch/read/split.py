@@ -16,6 +16,7 @@ from sentiment_batch.read.texts import as_strings
 
 _CHUNK_ROWS = 32_768
 MAX_LABELS = 100
+_NO_NAMES = (pa.ArrowException, UnicodeDecodeError)
 POLARITY = ("positive", "neutral", "negative")  # IndoNLU's order; other labels are sorted
 
 
@@ -106,7 +107,7 @@ def read_split(paths: tuple[str, ...], label_column: str, how: ReadOptions) -> S
         for chunk in read_chunks(inputs, planned, (text_column, label_column), text_column, _CHUNK_ROWS):
             if chunk.rejects:
                 raise InputError(describe(chunk.rejects[0]) + "; mend it: training takes every row or none")
-            names = label_names(chunk.batch.column(label_column), path, label_column)
+            names = label_names(chunk.batch.column(label_column), path, row, label_column)
             for text, label in zip(as_strings(chunk.batch.column(text_column)).to_pylist(), names, strict=True):
                 if text is None or not text.strip():
                     blank += 1
@@ -126,14 +127,30 @@ def describe(reject: Reject) -> str:
     return f"{reject['file']}, row {reject['row']}: {reject['reason']} ({reject['detail']})"
 
 
-def label_names(column: pa.Array, path: str, name: str) -> list[str | None]:
-    """A label column as strings, whatever it holds: 1 is the label "1". Raises `InputError` for lists and the like."""
+def label_names(column: pa.Array, path: str, row: int, name: str) -> list[str | None]:
+    """A label column as strings, whatever it holds: 1 is the label "1". `row` is the number of its first row.
+
+    Raises `InputError` for lists and the like, and for bytes that are not UTF-8 with the row that has them.
+    """
     try:
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        return list(pc.cast(column, pa.string()).to_pylist())
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: the column {name!r} holds no label names: {error}") from error
+        return _names(column)
+    except _NO_NAMES as error:
+        fault = error
+    for number in range(len(column)):
+        try:
+            _names(column.slice(number, 1))
+        except _NO_NAMES as error:
+            row, fault = row + number, error
+            break
+    raise InputError(
+        f"{path}, row {row}: the column {name!r} holds no label name: {fault}; mend it, or name another --label-column"
+    ) from fault
+
+
+def _names(column: pa.Array) -> list[str | None]:
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    return list(pc.cast(column, pa.string()).to_pylist())
 
 
 def shown_label(label: str | None) -> str:

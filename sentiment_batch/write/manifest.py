@@ -8,10 +8,12 @@ from typing import Any
 from sentiment_batch.errors import OutputConflict
 from sentiment_batch.write.claim import CONTROL
 from sentiment_batch.write.part import REJECTS, Part
-from sentiment_batch.write.store import Store
+from sentiment_batch.write.store import Store, json_bytes
 
 MARKER, METRICS = "_SUCCESS", "_metrics.json"
 SCHEMA_VERSION = 1
+OWN_SHA256 = "manifest_sha256"
+_ZEROS = "0" * 64
 _ROWS = ("rows_in", "rows_out", "rejected")
 _SHARDS = rf"part-\d{{5,}}\.parquet|{REJECTS}/_part-\d{{5,}}-[0-9a-f]{{8}}\.jsonl"
 MADE = rf"{_SHARDS}|{re.escape(METRICS)}"  # the names of what a job makes before its manifest
@@ -34,7 +36,7 @@ def missing(store: Store, parts: list[Part], check_held: Callable[[], None]) -> 
 
 
 def manifest(store: Store, head: dict[str, Any], parts: list[Part], inputs: list[dict[str, str]]) -> dict[str, Any]:
-    """What `_SUCCESS` says: the parts, in the order of the shards, and the metrics, which are there already.
+    """What `_SUCCESS` says, with its own hash: the parts, in the order of the shards, and the metrics, which are there.
 
     `head` says who made it: made_by, job_id, identity.
     """
@@ -46,14 +48,24 @@ def manifest(store: Store, head: dict[str, Any], parts: list[Part], inputs: list
         for part in parts
     ]
     metrics = store.read(METRICS) or b""
-    return {
+    unsigned = {
         "schema_version": SCHEMA_VERSION,
         **head,
         "inputs": inputs,
         "rows": {name: sum(part[name] for part in listed) for name in _ROWS},
         "parts": listed,
         "metrics": {"name": METRICS, "bytes": len(metrics), "sha256": hashlib.sha256(metrics).hexdigest()},
+        OWN_SHA256: _ZEROS,
     }
+    return {**unsigned, OWN_SHA256: hashlib.sha256(json_bytes(unsigned)).hexdigest()}
+
+
+def is_whole(manifest: dict[str, Any], data: bytes) -> bool:
+    """Whether the manifest, as it was read from these bytes, has their hash: no bit of them is another."""
+    own = manifest.get(OWN_SHA256)
+    if not isinstance(own, str) or not re.fullmatch("[0-9a-f]{64}", own):
+        return False
+    return hashlib.sha256(data.replace(own.encode(), _ZEROS.encode())).hexdigest() == own
 
 
 def _files(part: Part) -> list[dict[str, Any]]:

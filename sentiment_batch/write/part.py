@@ -4,7 +4,6 @@ The seal is the part's own account, in its footer. It holds the SHA-256 of all t
 the footer (with zeros in its own place), so that a part that was damaged on the disk is told from a whole one.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -17,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sentiment_batch.errors import is_passing
 from sentiment_batch.write.scratch import ScratchFile, write_scratch
 from sentiment_batch.write.settle import settle
 from sentiment_batch.write.store import Store
@@ -26,7 +26,6 @@ REJECTS = "_rejects"
 _TAIL_BYTES = 64 * 1024
 _BLOCK_BYTES = 2**20
 _END_BYTES = 8  # of a Parquet file: the footer's length and the magic word
-_PASSING = {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT}
 _UNSIGNED = b'"footer_sha256": "' + b"0" * 64 + b'"'
 
 Seal = dict[str, Any]
@@ -140,7 +139,7 @@ def read_part(store: Store, name: str) -> Part | None:
         true = hashlib.sha256(unsigned).hexdigest() == seal["footer_sha256"]
         true = true and seal["data_bytes"] == size - footer and seal["rows_out"] == metadata.num_rows
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError, RecursionError) as error:
-        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _PASSING):
+        if is_passing(error):
             raise
         return None
     return Part(name, size, seal) if true else None

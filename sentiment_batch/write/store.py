@@ -194,7 +194,7 @@ def json_scratch(scratch: Path, name: str, value: Any) -> AbstractContextManager
 @contextmanager
 def _json_file(path: Path, value: Any) -> Iterator[Path]:
     """It is gone behind the block, whoever has it."""
-    write_scratch(path, _json_bytes(value))
+    write_scratch(path, json_bytes(value))
     try:
         yield path
     finally:
@@ -224,6 +224,7 @@ def write_metrics_copy(path: str | None, metrics: Any) -> None:
         replace_file(scratch, target)
 
 
-def _json_bytes(value: Any) -> bytes:
+def json_bytes(value: Any) -> bytes:
+    """What `create_json` writes."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
     return text.encode(errors="backslashreplace")  # file names that are not UTF-8 come back as they were
