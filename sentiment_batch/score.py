@@ -192,19 +192,8 @@ def _check_input(job: Job, work: Work, planned: PlannedShard, part: Part, sha256
 
 
 def _sealed(job: Job, work: Work, planned: PlannedShard, progress: Progress) -> Part:
-    """Label a shard. If another job took the output meanwhile, what came too late for it is taken back."""
+    """Label a shard; once more only if the disk failed: a new file lies on other blocks of it."""
     work.check_held()
-    part = _label_shard_twice(job, work, planned, progress)
-    try:
-        work.check_held()
-    except OutputConflict:
-        take_back(work, planned.index, part)
-        raise
-    return part
-
-
-def _label_shard_twice(job: Job, work: Work, planned: PlannedShard, progress: Progress) -> Part:
-    """Once more only if the disk failed: a new file lies on other blocks of it."""
     try:
         return _label_shard(job, work, planned, progress)
     except OSError as error:
@@ -215,7 +204,10 @@ def _label_shard_twice(job: Job, work: Work, planned: PlannedShard, progress: Pr
 
 
 def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Progress) -> Part:
-    """Read, label and seal one shard; dropped as a whole if anything goes wrong in it."""
+    """Read, label and seal one shard; dropped as a whole if anything goes wrong in it.
+
+    If another job took the output meanwhile, what comes too late for it is taken back.
+    """
     chunks = read_chunks(job.inputs, planned, job.needed, job.options.text_column, job.options.chunk_rows)
     counts: Counts = job.count(job.labeller(_no_rows(job)))
     counts |= {"rows_in": 0, "rejected": 0, "distinct_texts": 0}
@@ -239,7 +231,12 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Progress
             "rows_in": counts["rows_in"],
             "counts": counts,
         }
-        sealed = part.seal(account, work.check_held)
+        try:
+            sealed = part.seal(account, work.check_held)
+            work.check_held()
+        except OutputConflict:
+            take_back(work, planned.index, part)
+            raise
     _check_input(job, work, planned, sealed, account["input_sha256"])  # of another run, if that one was first
     return sealed
 

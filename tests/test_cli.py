@@ -167,7 +167,7 @@ def test_the_environments_faults_are_worth_a_retry(
     def fails(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("sentiment_batch.score.create_json", fails)
+    monkeypatch.setattr("sentiment_batch.score.settle_json", fails)
     (tmp_path / "a.tsv").write_text("text\nabc\n")
     ended = program("score", tmp_path / "a.tsv", "--model", tiny_model, "--output", tmp_path / "out")
     assert ended.code == 7

@@ -61,6 +61,7 @@ class PartWriter:
         self.store, self.name = store, name
         self.rows = 0
         self.rejects: list[dict[str, Any]] = []
+        self.rejects_file: dict[str, Any] | None = None  # once it is made
         self._scratch_rejects = scratch / f"{name}.{os.getpid()}.rejects"
         self._file = ScratchFile(scratch / f"{name}.{os.getpid()}")
         others = {key: value for key, value in (schema.metadata or {}).items() if key != SEAL}  # an input may be a part
@@ -90,7 +91,7 @@ class PartWriter:
         If another run of the job was first, the part is that run's. What is there and is damaged or of another job is
         replaced, unless `check_held` raises `OutputConflict`.
         """
-        rejects = self._settle_rejects(check_held) if self.rejects else None
+        self.rejects_file = rejects = self._settle_rejects(check_held) if self.rejects else None
         data = {"data_bytes": self._file.bytes, "data_sha256": self._file.sha256.hexdigest()}
         seal = {**account, "rows_out": self.rows, "rejected": len(self.rejects), "rejects": rejects, **data}
         self._writer.add_key_value_metadata({SEAL: json.dumps({**seal, "footer_sha256": "0" * 64}, sort_keys=True)})

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from faults.jobs import CLAIM, TIMED, arguments, finish, objects, write_dump
+from faults.jobs import CLAIM, TIMED, arguments, finish, objects, steps, write_dump
 from faults.stub import LABELS, label_of
 from faults.zygote import Ended, Zygote
 from sentiment_batch.write.bucket import Bucket
@@ -72,11 +72,14 @@ class Place:
             "large": write_dump(folder / "large.tsv", ROWS + 70, "other "),
             "evaluate": labelled,
         }
+        self.record = folder / "record"
         self.expected = {}
+        self.job_ids = {}
         for name in self.dumps:
             out = self.fresh()
             finish(zygote, *self.command(name, out))
             self.expected[name] = made(out)
+            self.job_ids[job_id_of(out)] = name
 
     def fresh(self) -> str:
         self.cases += 1
@@ -97,9 +100,17 @@ class Place:
             assert ended.code == (-9 if scene.cut_at else 0), ended.err
         return out
 
+    def requests(self, scene: Scene) -> int:
+        """How many the slow one makes if nothing happens."""
+        self.record.unlink(missing_ok=True)
+        finish(self.zygote, *self.command(scene.slow, self.prepared(scene)), place="/nowhere", record=str(self.record))
+        return len(steps(self.record))
+
     def held_up(self, scene: Scene, out: str, at: int, fault: str) -> tuple[Ended, Ended] | None:
         """(slow, quick): how both ended; None if the slow one has no request of that number."""
-        slow = self.zygote.start(*self.command(scene.slow, out), place="/nowhere", at=at, fault=fault)
+        self.record.unlink(missing_ok=True)
+        how = {"place": "/nowhere", "at": at, "fault": fault, "record": str(self.record)}
+        slow = self.zygote.start(*self.command(scene.slow, out), **how)
         if not is_stopped(slow):
             self.zygote.wait(slow)
             return None
@@ -107,9 +118,8 @@ class Place:
         os.kill(slow, signal.SIGCONT)
         return self.zygote.wait(slow), quick
 
-    def check(self, job: str, out: str) -> None:
+    def check(self, name: str, out: str) -> None:
         """It is announced, and is what the job makes alone."""
-        name = job.split()[0]
         assert (announced(out) == EVALUATED) == (name == "evaluate")
         assert made(out) == self.expected[name]
         if name != "evaluate":
@@ -131,13 +141,16 @@ def made(out: str) -> dict[str, str]:
     return {name: etag for name, etag in objects(out).items() if name != EVALUATED and not name.startswith(".")}
 
 
+def job_id_of(out: str) -> str:
+    """Of the job whose the output is."""
+    return str(read_json(Bucket(out), CLAIM)["job_id"])
+
+
 def announced(out: str) -> str:
-    """The name of the marker that says that the holder of the claim is done, or nothing."""
-    store = Bucket(out)
-    claimed = read_json(store, CLAIM)
+    """The name of the marker that says that this job is done, or nothing."""
     for marker in (TIMED[1], EVALUATED):
-        found = read_json(store, marker)
-        if found and claimed and found["job_id"] == claimed["job_id"]:
+        found = read_json(Bucket(out), marker)
+        if found and found["job_id"] == job_id_of(out):
             return marker
     return ""
 
@@ -152,47 +165,42 @@ def test_held_up_before_any_request(place: Place, name: str, tier: Tier) -> None
     scene = SCENES[name]
     ends: Counter[tuple[str, int, int]] = Counter()
     unannounced = strays = 0
-    for at, fault in cases(place, scene, tier(6, 10_000)):
+    for at, fault in cases(place.requests(scene), tier(1, 10_000)):
         out = place.prepared(scene)
         ended = place.held_up(scene, out, at, fault)
-        if ended is None:  # it does less than alone: a run that lost finds less to do
+        if ended is None:  # another run may have done some of it
             continue
         slow, quick = ended
-        where = f"{fault} at {at}: {slow}, {quick}"
+        request, on = steps(place.record)[at - 1]
+        where = f"{fault} at {at}, {request} {on}: {slow}, {quick}"
         ends[fault, slow.code, quick.code] += 1
         assert quick.code in (DONE, CONFLICT), where
         assert slow.code in (DONE, CONFLICT, -signal.SIGKILL) or "changed while it was read" in slow.err, where
         assert "Traceback" not in slow.err + quick.err, where
-        last = scene.slow if slow.code == DONE else scene.quick
-        if late := made(out).keys() - place.expected[last.split()[0]].keys():
-            assert fault == "late", where  # killed behind that request: nobody takes away what it made
-            strays += 1
-            assert len(late) == 1, where
-            assert late <= place.expected[scene.slow.split()[0]].keys(), where
-            again = place.zygote.run(*place.command(last, out))
-            assert "is not of the published output" in again.err or "evaluate" in last, where
-            for name in late:
-                Bucket(out).delete(name)
+        owner = place.job_ids[job_id_of(out)]
         if DONE in (slow.code, quick.code):
-            if not announced(out):
-                # its marker was deleted in the very request that was late; the next run finds all else there
-                assert fault == "late", where
+            if not announced(out):  # by the very request that was late; the next run finds all else there
+                assert (request, on.rpartition("/")[2].strip("',)")) in (("delete", TIMED[1]), ("delete", EVALUATED)), (
+                    where
+                )
                 unannounced += 1
-                assert made(out) == place.expected[last.split()[0]], where
-            else:
-                place.check(last, out)
-        again = finish(place.zygote, *place.command(f"{last.split()[0]} --overwrite", out))
+            for late in made(out).keys() - place.expected[owner].keys():  # nobody is left to take it away
+                assert (fault, request) == ("late", "put"), where
+                assert late in on, where
+                Bucket(out).delete(late)
+                strays += 1
+            assert made(out) == place.expected[owner], where
+        again = finish(place.zygote, *place.command(owner, out))
         if DONE in (slow.code, quick.code):
             assert "made again" not in again.err, where
-        place.check(last, out)
+        place.check(owner, out)
         assert not any(name.startswith(".") for name in objects(out)), where
-    assert {fault for fault, *_ in ends} == {"stopped", "late"}
+    assert ends
     print(f"{name}: {dict(ends)}, {unannounced} announced by the next run only, {strays} with a file of a killed run")
 
 
-def cases(place: Place, scene: Scene, most: int) -> list[tuple[int, str]]:
-    requests = 1
-    while place.held_up(scene, place.prepared(scene), requests * 2, "stopped"):
-        requests *= 2
-    every = [(at, fault) for at in range(1, requests * 2) for fault in ("stopped", "late")]
-    return sorted(random.Random(1).sample(every, min(len(every), most)))
+def cases(requests: int, most: int) -> list[tuple[int, str]]:
+    """Of each fault as many; all if there are no more. The same ones in every run."""
+    chance = random.Random(requests)
+    numbers = range(1, requests + 1)
+    return [(at, fault) for fault in ("stopped", "late") for at in sorted(chance.sample(numbers, min(requests, most)))]

@@ -116,7 +116,7 @@ def jobs(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 def test_the_power_goes_at_any_moment(jobs: dict[str, Job], tier: Callable[[int, int], int]) -> None:
     for name, job in jobs.items():
-        count, fault = job.faults(tier(20, 4096))
+        count, fault = job.faults(tier(12, 4096))
         assert not fault, f"{name}, {fault}"
         print(f"{name}: {count:,} states, {len(job.seen):,} of them differ; {len(job.history.events)} events")
 
@@ -126,7 +126,7 @@ def test_every_fsync_is_needed(jobs: dict[str, Job], tier: Callable[[int, int], 
     needless = {site for job in jobs.values() for site in sites(job.history)}
     for site in sorted(needless):
         for name, job in jobs.items():
-            count, fault = job.faults(tier(20, 200), without=site) if site in sites(job.history) else (0, "")
+            count, fault = job.faults(tier(12, 200), without=site) if site in sites(job.history) else (0, "")
             if fault:
                 print(f"without {site}: {name}, {fault.splitlines()[0]}, after {count} states")
                 needless.remove(site)

@@ -56,7 +56,7 @@ def soak(zygote: Zygote, folder: Path, kills: int, *model: object, stub: bool) -
 
 
 def test_a_stub(zygote: Zygote, tmp_path: Path, tier: Tier) -> None:
-    soak(zygote, tmp_path, tier(50, 1_000), "stub", stub=True)
+    soak(zygote, tmp_path, tier(30, 1_000), "stub", stub=True)
 
 
 def test_a_real_model(torch_zygote: Zygote, tmp_path: Path, tiny_model: Path, tier: Tier) -> None:
