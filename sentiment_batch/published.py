@@ -16,7 +16,7 @@ from sentiment_batch.logs import shown
 from sentiment_batch.read.chunk import Shard
 from sentiment_batch.read.inputs import FORMATS
 from sentiment_batch.remote import is_url, split_url
-from sentiment_batch.write.claim import CLAIM, JOB_ID, is_claim, job_id
+from sentiment_batch.write.claim import CLAIM, JOB_ID, is_claim, job_id, turn_of
 from sentiment_batch.write.manifest import MARKER, METRICS, SCHEMA_VERSION, is_whole
 from sentiment_batch.write.part import REJECTS, part_name
 from sentiment_batch.write.store import Store, read_json
@@ -164,7 +164,7 @@ def _how_to_publish(store: Store) -> str:
 def _contradictions(manifest: dict[str, Any]) -> Iterator[str]:
     """What no manifest says, though its shape is right."""
     inputs, parts = manifest["identity"]["inputs"], manifest["parts"]
-    if manifest["job_id"] != job_id(manifest["identity"]):
+    if turn_of(manifest)[0] != job_id(manifest["identity"]):
         yield "job_id is not that of its identity"
     if not inputs or not parts:
         yield "there is no input or no part"

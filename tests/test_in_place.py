@@ -148,6 +148,23 @@ def test_a_killed_overwrite_is_gone_on_with(store: Store, monkeypatch: pytest.Mo
     assert names(store) == PUBLISHED
 
 
+def test_each_time_that_it_changes_hands_is_a_turn(store: Store) -> None:
+    """So that nothing that a run has looked at in an earlier turn is there any more when its request is late."""
+    first = begin(store)
+    add(first, "part-00000.parquet")
+    turns = [begin(store, identity, overwrite=True).claim.job_id for identity in (OTHER, JOB, JOB, OTHER)]
+    assert turns == [f"{job_id(OTHER)}.1", f"{job_id(JOB)}.2", f"{job_id(JOB)}.2", f"{job_id(OTHER)}.3"]
+    again = begin(store, overwrite=True)
+    with pytest.raises(OutputConflict, match="taken over"):
+        first.check_held()  # of the same job, and of a turn that is over
+    settle_json(again, MARKER, again.claim.content())
+    again.publish()
+    assert work_in_place(wanted(store), store) == again.claim.content()
+    with pytest.raises(OutputConflict, match="taken over"):
+        first.publish()
+    assert read_json(store, MARKER) == again.claim.content()
+
+
 def killed(*_: Any) -> None:
     raise SystemExit
 
@@ -267,13 +284,13 @@ def held_up(url: str, at: int, monkeypatch: pytest.MonkeyPatch) -> bool:
         found = work_in_place(wanted(store, overwrite=True), store)
     if requests < at:
         return False
-    assert store.read("part-00000.parquet") == job_id(JOB).encode()
+    assert store.read("part-00000.parquet") == f"{job_id(JOB)}.1".encode()
     if isinstance(found, InPlace):
         found.check_held()
         settle_json(found, MARKER, found.claim.content())
         found.publish()
     assert names(store) == PUBLISHED
-    assert read_json(store, MARKER)["job_id"] == job_id(JOB)
+    assert read_json(store, MARKER)["job_id"] == f"{job_id(JOB)}.1"
     return True
 
 

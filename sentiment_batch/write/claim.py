@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sentiment_batch.errors import OutputConflict
@@ -20,6 +20,12 @@ def job_id(identity: Identity) -> str:
     """The same for the same inputs, model and options; nothing of time, host or chance is in it."""
     canonical = json.dumps(identity, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode(errors="backslashreplace")).hexdigest()[:32]
+
+
+def turn_of(found: Any) -> tuple[str, int]:
+    """(the job's id, how often its output had changed hands in place when it got it) of a claim or a marker."""
+    job, _, turn = found[JOB_ID].partition(".")
+    return job, int(turn) if turn.isdecimal() else 0
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,12 @@ class Claim:
         return {JOB_ID: self.job_id, "identity": self.identity}
 
     def is_of(self, found: Any) -> bool:
-        """Whether what was read is a claim, a marker or another JSON file of this very job."""
+        """Whether what was read is a claim, a marker or another JSON file of this very job, and of this turn of it."""
         return is_claim(found) and found[JOB_ID] == self.job_id
+
+    def in_turn(self, turn: int) -> "Claim":
+        """The claim of the job when the output has changed hands so often."""
+        return replace(self, job_id=f"{self.job_id}.{turn}" if turn else self.job_id)
 
     def may_make(self, name: str) -> bool:
         return name == self.marker or re.fullmatch(self.made, name) is not None

@@ -8,9 +8,12 @@ the claim's is void: an old one, or one that came late.
 Two runs of one job do the same: each file is created once, whoever is first. Of two jobs the second is refused, or with
 `--overwrite` takes the output over: it swaps the claim and removes the old marker, so that nothing is announced; then
 each file of the other job is swapped for its own as that is made. What a run of the new job may make is never deleted:
-a DELETE has no condition, so one that is late would take away what was made since. The marker is the exception. It is
-looked at in the request before; should another run of the job publish between these two, the output is not announced
-until the next run, which finds all of it there.
+a DELETE has no condition, so one that is late would take away what was made since. And each time that the output
+changes hands is a turn, whose number is in the claim, the seals and the marker. So what is there is of an earlier turn
+and is swapped, if it be of the same job, before anything is announced; a swap that is late then finds another version.
+
+The marker is the exception. It is looked at in the request before it is deleted; should another run of the job publish
+between these two, the output is not announced until the next run, which finds all of it there.
 """
 
 import shutil
@@ -21,11 +24,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sentiment_batch.errors import EnvironmentFailure, OutputConflict, UsageError
-from sentiment_batch.write.claim import CHECKPOINT, CLAIM, CONTROL, JOB_ID, LOCK, PLAN, SCRATCH, STATE, Claim, is_claim
+from sentiment_batch.write.claim import (
+    CHECKPOINT,
+    CLAIM,
+    CONTROL,
+    JOB_ID,
+    LOCK,
+    PLAN,
+    SCRATCH,
+    STATE,
+    Claim,
+    is_claim,
+    turn_of,
+)
 from sentiment_batch.write.lock import Lock
 from sentiment_batch.write.store import Folder, Store, Version, create_json, json_scratch, read_json
 
-_REPLACES = "replaces"  # of a claim: whether files of another job were there when it was made
 _NEVER: Version = ('"never"', "0")  # a version that nothing has
 
 
@@ -50,7 +64,7 @@ class InPlace:
         """Raise `OutputConflict` if another job took the output."""
         claimed = read_json(self.store, CLAIM)
         if not is_claim(claimed):  # another run of this job began nothing, and took its claim away
-            create_json(self.store, self.scratch, CLAIM, {**self.claim.content(), _REPLACES: False})
+            create_json(self.store, self.scratch, CLAIM, self.claim.content())
             claimed = read_json(self.store, CLAIM)
         if not self.claim.is_of(claimed):
             raise OutputConflict(f"{self.store.url} was taken over by another job; this one stops")
@@ -85,7 +99,9 @@ def finished_in_place(claim: Claim, store: Store) -> dict[str, Any] | None:
     """The marker if this job has published its output, else None."""
     claimed = read_json(store, CLAIM)
     marker = read_json(store, claim.marker)
-    return dict(marker) if claim.is_of(marker) and (claim.is_of(claimed) or not is_claim(claimed)) else None
+    if not _is_job(claim, marker) or (is_claim(claimed) and claimed[JOB_ID] != marker[JOB_ID]):
+        return None
+    return dict(marker)
 
 
 def work_in_place(claim: Claim, store: Store, lock: Lock | None = None) -> InPlace | dict[str, Any]:
@@ -98,8 +114,8 @@ def work_in_place(claim: Claim, store: Store, lock: Lock | None = None) -> InPla
             continue
         scratch = _scratch(store)
         try:
-            if _take(claim, store, scratch, seen, has_lock=lock is not None):
-                return InPlace(claim, store, scratch, lock, claim.is_of(seen.claimed))
+            if (taken := _take(claim, store, scratch, seen, has_lock=lock is not None)) is not None:
+                return InPlace(taken, store, scratch, lock, resumed=taken.is_of(seen.claimed))
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
             raise
@@ -113,6 +129,11 @@ class _Seen(NamedTuple):
     claimed: Any
     marker: Any
 
+    @property
+    def holder(self) -> Any:
+        """The claim or the marker that says whose the output is."""
+        return self.claimed if is_claim(self.claimed) else self.marker
+
 
 def _look(claim: Claim, store: Store, has_lock: bool) -> _Seen | None:
     """What is there, if this job may have the place; None to look again, because another run did something meanwhile.
@@ -121,10 +142,11 @@ def _look(claim: Claim, store: Store, has_lock: bool) -> _Seen | None:
     """
     seen = _Seen(store.version(CLAIM), read_json(store, CLAIM), read_json(store, claim.marker))
     begun = _begun(store)
-    holder = seen.claimed if is_claim(seen.claimed) else seen.marker
-    if is_claim(holder) and (begun or not has_lock):  # without a lock another run may just have begun
-        published = is_claim(seen.marker) and seen.marker[JOB_ID] == holder[JOB_ID]
-        claim.finished(holder) if published else claim.unfinished(holder, store.url)
+    if _is_job(claim, seen.holder):
+        return seen
+    if is_claim(seen.holder) and (begun or not has_lock):  # without a lock another run may just have begun
+        published = is_claim(seen.marker) and seen.marker[JOB_ID] == seen.holder[JOB_ID]
+        claim.finished(seen.holder) if published else claim.unfinished(seen.holder, store.url)
     elif begun:
         if is_claim(read_json(store, CLAIM)) or is_claim(read_json(store, claim.marker)):
             return None
@@ -132,27 +154,31 @@ def _look(claim: Claim, store: Store, has_lock: bool) -> _Seen | None:
     return seen
 
 
-def _take(claim: Claim, store: Store, scratch: Path, seen: _Seen, has_lock: bool) -> bool:
-    """Have the claim, and nothing announced; False to look again, because another run did something meanwhile."""
-    resumed = claim.is_of(seen.claimed)
-    replaces = seen.claimed.get(_REPLACES) is True if resumed else is_claim(seen.claimed) or is_claim(seen.marker)
-    content = {**claim.content(), _REPLACES: replaces}
+def _take(claim: Claim, store: Store, scratch: Path, seen: _Seen, has_lock: bool) -> Claim | None:
+    """Have the claim, and nothing announced; None to look again, because another run did something meanwhile.
+
+    What is returned is the claim with its turn, which all that is made from now on will have.
+    """
+    resumed = _is_job(claim, seen.claimed)
+    turn = turn_of(seen.holder)[1] + (not resumed) if is_claim(seen.holder) else 0
+    taken = claim.in_turn(turn)
     if not resumed:
-        if claim.is_of(seen.marker):  # void, the claim being another job's; with ours it would pass for whole again
-            store.delete(claim.marker)
-            return False
-        with json_scratch(scratch, CLAIM, content) as file:
-            made = store.create(CLAIM, file) if seen.version is None else store.swap(CLAIM, file, seen.version)
-        if not made:
-            return False
-    _check_conditions(store, scratch, content)
-    if read_json(store, claim.marker) != seen.marker:  # of another run that ended meanwhile, whichever job's
-        return False
+        with json_scratch(scratch, CLAIM, taken.content()) as file:
+            if not (store.create(CLAIM, file) if seen.version is None else store.swap(CLAIM, file, seen.version)):
+                return None
+    _check_conditions(store, scratch, taken.content())
+    if taken.is_of(seen.marker) or read_json(store, claim.marker) != seen.marker:  # of a run that ended meanwhile
+        return None
     if is_claim(seen.marker):
         store.delete(claim.marker)
-    if replaces:
+    if turn:
         _clear(claim, store, all_of_it=has_lock and not resumed)
-    return True
+    return taken
+
+
+def _is_job(claim: Claim, found: Any) -> bool:
+    """Whether what was found is of this job, in whatever turn."""
+    return is_claim(found) and turn_of(found)[0] == claim.job_id
 
 
 def _check_conditions(store: Store, scratch: Path, content: dict[str, Any]) -> None:

@@ -10,6 +10,9 @@ import obstore
 
 from faults.zygote import Ended, Zygote
 from sentiment_batch.remote import open_bucket
+from sentiment_batch.write.bucket import Bucket
+from sentiment_batch.write.claim import turn_of
+from sentiment_batch.write.part import read_part
 
 SHARD_ROWS = 30
 TIMED = ("_metrics.json", "_SUCCESS")  # the files that have times in them
@@ -38,11 +41,18 @@ def data_files(out: Path) -> dict[str, str]:
 
 
 def objects(url: str) -> dict[str, str]:
-    """The etag, which is a hash, of every object of an output in a bucket but for its claim and those with times."""
-    store, key = open_bucket(url)
-    found = [meta for page in obstore.list(store, prefix=key + "/") for meta in page]
-    names = {meta["path"].removeprefix(key + "/"): str(meta["e_tag"]) for meta in found}
-    return {name: etag for name, etag in names.items() if name not in (*TIMED, CLAIM)}
+    """What tells two contents of each object of an output in a bucket apart, but for its claim and those with times.
+
+    Of a part that is all of its seal, the hash of its rows among it, but for how often the output has changed hands.
+    """
+    store = Bucket(url)
+    return {name: fingerprint(store, name) for name in store.sizes() if name not in (*TIMED, CLAIM)}
+
+
+def fingerprint(store: Bucket, name: str) -> str:
+    if name.endswith(".parquet") and (part := read_part(store, name)):
+        return str({**part.seal, "job_id": turn_of(part.seal)[0], "footer_sha256": ""})
+    return hashlib.sha256(store.read(name) or b"").hexdigest()
 
 
 def is_announced(url: str) -> bool:
