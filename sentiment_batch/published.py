@@ -18,7 +18,7 @@ from sentiment_batch.read.inputs import FORMATS
 from sentiment_batch.remote import is_url, split_url
 from sentiment_batch.write.claim import CLAIM, JOB_ID, is_claim, job_id, turn_of
 from sentiment_batch.write.manifest import MARKER, METRICS, SCHEMA_VERSION, is_whole
-from sentiment_batch.write.part import REJECTS, part_name
+from sentiment_batch.write.part import part_name, rejects_name
 from sentiment_batch.write.store import Store, read_json
 
 Shape = dict[str, Any] | list[Any] | Callable[[Any], bool]
@@ -178,8 +178,8 @@ def _contradictions(manifest: dict[str, Any]) -> Iterator[str]:
     for number, part in enumerate(parts):
         if part["name"] != part_name(number):
             yield f"parts[{number}].name is {shown(part['name'])}, which does not number its parts from 0"
-        stem, rejects = part["name"].removesuffix(".parquet"), part["rejects"]
-        if rejects and rejects["name"] != f"{REJECTS}/_{stem}-{rejects['sha256'][:8]}.jsonl":
+        rejects = part["rejects"]
+        if rejects and rejects["name"] != rejects_name(part["name"], rejects["sha256"], manifest["job_id"]):
             yield f"parts[{number}].rejects.name is {shown(rejects['name'])}"
         if part["file"] >= len(inputs):
             yield f"parts[{number}].file is {part['file']}, of {len(inputs)} inputs"

@@ -4,8 +4,6 @@ Spark and Impala write them. Moments before 1677 and after 2262 have no place in
 them in silence: 9999-12-31, which stands for "never" in many a table, comes out as 1816. Seconds hold them all.
 """
 
-from contextlib import AbstractContextManager, nullcontext
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,27 +15,23 @@ _SECOND = 10**9
 _AT_ONCE = 65_536
 
 
-def open_in_seconds(file: InputFile, parquet: pq.ParquetFile) -> AbstractContextManager[pq.ParquetFile]:
-    """The file with its INT96 columns read as seconds; the one that is open if it has none."""
-    leaves = map(parquet.schema.column, range(len(parquet.schema)))
-    return open_parquet(file, int96_unit="s") if any(map(is_int96, leaves)) else nullcontext(parquet)
+def is_int96(chunk: pq.ColumnChunkMetaData) -> bool:
+    """Asked of a row group's column: the schema of a footer and the footer hold each other in memory, in pyarrow."""
+    return bool(chunk.physical_type == "INT96")
 
 
-def is_int96(leaf: pq.ColumnSchema | pq.ColumnChunkMetaData) -> bool:
-    return bool(leaf.physical_type == "INT96")
-
-
-def column_that_wraps(exact: pq.ParquetFile, seconds: pq.ParquetFile, group: int, columns: list[str]) -> str | None:
+def column_that_wraps(file: InputFile, exact: pq.ParquetFile, group: int, columns: list[str]) -> str | None:
     """The first of the INT96 columns with a value in the row group that nanoseconds cannot hold.
 
-    The two are one file, with its INT96 columns read as nanoseconds and as seconds; `columns` are paths in its schema.
+    `exact` is the file, with these columns read as nanoseconds; `columns` are paths in its schema.
     """
-    for path in columns:
-        batches = (each.iter_batches(_AT_ONCE, row_groups=[group], columns=[path]) for each in (exact, seconds))
-        for one, other in zip(*batches, strict=True):
-            for fine, coarse in zip(one.columns, other.columns, strict=True):
-                if (_numbers(fine) // _SECOND != _numbers(coarse)).any():
-                    return path
+    with open_parquet(file, int96_unit="s") as seconds:
+        for path in columns:
+            batches = (each.iter_batches(_AT_ONCE, row_groups=[group], columns=[path]) for each in (exact, seconds))
+            for one, other in zip(*batches, strict=True):
+                for fine, coarse in zip(one.columns, other.columns, strict=True):
+                    if (_numbers(fine) // _SECOND != _numbers(coarse)).any():
+                        return path
     return None
 
 

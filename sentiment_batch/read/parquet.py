@@ -14,7 +14,7 @@ from sentiment_batch.errors import InputError
 from sentiment_batch.read.chunk import Chunk, Reject, Shard, reject
 from sentiment_batch.read.footer import open_parquet
 from sentiment_batch.read.inputs import MAX_RATIO, InputFile
-from sentiment_batch.read.moments import column_that_wraps, is_int96, open_in_seconds
+from sentiment_batch.read.moments import column_that_wraps, is_int96
 from sentiment_batch.read.pages import BadPage, count_values, dictionary_bytes
 from sentiment_batch.read.source import raise_if_short
 from sentiment_batch.read.texts import as_strings, is_text, text_batches, with_type
@@ -117,11 +117,7 @@ def _group_chunks(
     file: InputFile, shard: Shard, columns: tuple[str, ...], text_column: str, chunk_rows: int
 ) -> Iterator[Chunk]:
     wanted = shard.start
-    with (
-        open_parquet(file) as parquet,
-        open_in_seconds(file, parquet) as seconds,
-        file.open(_HEADER_BYTES) as pages,
-    ):
+    with open_parquet(file) as parquet, file.open(_HEADER_BYTES) as pages:
         for number, first in _groups(parquet.metadata, shard):
             row = first
             wanted = min(shard.stop, first + parquet.metadata.row_group(number).num_rows)
@@ -130,7 +126,7 @@ def _group_chunks(
                 _check_size(parquet.metadata.row_group(number), columns, where)
                 if row >= shard.start:  # once for each group
                     _check_pages(pages, parquet.metadata.row_group(number), columns, where)
-                    _check_moments(parquet, seconds, number, columns, where)
+                    _check_moments(file, parquet, number, columns, where)
                 at_once = min(chunk_rows, _safe_rows(pages, parquet.metadata.row_group(number), columns))
                 for batch in text_batches(file, parquet, number, columns, text_column, at_once):
                     start = max(row, shard.start)
@@ -151,13 +147,11 @@ def _group_chunks(
         raise InputError(f"{file.path} ends at row {wanted} where the plan says {shard.stop}; the file is damaged")
 
 
-def _check_moments(
-    parquet: pq.ParquetFile, seconds: pq.ParquetFile, number: int, columns: tuple[str, ...], where: str
-) -> None:
+def _check_moments(file: InputFile, parquet: pq.ParquetFile, number: int, columns: tuple[str, ...], where: str) -> None:
     """No value may change on its way, and a column of the output has one type, whatever file its rows are from."""
     group = parquet.metadata.row_group(number)
     paths = [chunk.path_in_schema for chunk in _read_columns(group, columns) if is_int96(chunk)]
-    if path := column_that_wraps(parquet, seconds, number, paths):
+    if paths and (path := column_that_wraps(file, parquet, number, paths)):
         raise InputError(
             f"{where}, column {path!r}: an INT96 timestamp before 1677 or after 2262, which nanoseconds cannot hold; "
             "write the column again as TIMESTAMP_MICROS, or leave it out with --keep-columns"

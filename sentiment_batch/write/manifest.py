@@ -15,7 +15,7 @@ SCHEMA_VERSION = 1
 OWN_SHA256 = "manifest_sha256"
 _ZEROS = "0" * 64
 _ROWS = ("rows_in", "rows_out", "rejected")
-_SHARDS = rf"part-\d{{5,}}\.parquet|{REJECTS}/_part-\d{{5,}}-[0-9a-f]{{8}}\.jsonl"
+_SHARDS = rf"part-\d{{5,}}\.parquet|{REJECTS}/_part-\d{{5,}}-[0-9a-f]{{8}}(-\d+)?\.jsonl"
 MADE = rf"{_SHARDS}|{re.escape(METRICS)}"  # the names of what a job makes before its manifest
 
 

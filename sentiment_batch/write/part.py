@@ -50,6 +50,12 @@ def part_name(shard: int) -> str:
     return f"part-{shard:05d}.parquet"
 
 
+def rejects_name(part: str, sha256: str, job_id: str) -> str:
+    """Each turn of the output (in_place.py) has names of its own: a DELETE that is late hits those of an old turn."""
+    _, _, turn = job_id.partition(".")
+    return f"{REJECTS}/_{part.removesuffix('.parquet')}-{sha256[:8]}{turn and f'-{turn}'}.jsonl"
+
+
 class PartWriter:
     """Builds one part in scratch. Left by an exception it leaves nothing behind.
 
@@ -91,7 +97,7 @@ class PartWriter:
         If another run of the job was first, the part is that run's. What is there and is damaged or of another job is
         replaced, unless `check_held` raises `OutputConflict`.
         """
-        self.rejects_file = rejects = self._settle_rejects(check_held) if self.rejects else None
+        self.rejects_file = rejects = self._settle_rejects(account["job_id"], check_held) if self.rejects else None
         data = {"data_bytes": self._file.bytes, "data_sha256": self._file.sha256.hexdigest()}
         seal = {**account, "rows_out": self.rows, "rejected": len(self.rejects), "rejects": rejects, **data}
         self._writer.add_key_value_metadata({SEAL: json.dumps({**seal, "footer_sha256": "0" * 64}, sort_keys=True)})
@@ -109,12 +115,12 @@ class PartWriter:
         there = read_part(self.store, self.name)
         return hashed(self.store, there) if there and there.seal.get("job_id") == job_id else None
 
-    def _settle_rejects(self, check_held: Callable[[], None]) -> dict[str, Any]:
+    def _settle_rejects(self, job_id: str, check_held: Callable[[], None]) -> dict[str, Any]:
         """Named by its content, so that doing it again after a kill makes the same file."""
         data = "".join(json.dumps(reject, ensure_ascii=False) + "\n" for reject in self.rejects)
         encoded = data.encode(errors="backslashreplace")
         digest = hashlib.sha256(encoded).hexdigest()
-        name = f"{REJECTS}/_{self.name.removesuffix('.parquet')}-{digest[:8]}.jsonl"
+        name = rejects_name(self.name, digest, job_id)
         write_scratch(self._scratch_rejects, encoded)
         settle(self.store, name, self._scratch_rejects, lambda: self.store.read(name) == encoded or None, check_held)
         return {"name": name, "bytes": len(encoded), "sha256": digest}

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +47,17 @@ def objects(url: str) -> dict[str, str]:
     Of a part that is all of its seal, the hash of its rows among it, but for how often the output has changed hands.
     """
     store = Bucket(url)
-    return {name: fingerprint(store, name) for name in store.sizes() if name not in (*TIMED, CLAIM)}
+    return {plain(name): fingerprint(store, name) for name in store.sizes() if name not in (*TIMED, CLAIM)}
+
+
+def plain(name: str) -> str:
+    """The name of a file of rejects without the turn of the output."""
+    return re.sub(r"(-[0-9a-f]{8})-\d+\.jsonl", r"\1.jsonl", name)
 
 
 def fingerprint(store: Bucket, name: str) -> str:
     if name.endswith(".parquet") and (part := read_part(store, name)):
-        return str({**part.seal, "job_id": turn_of(part.seal)[0], "footer_sha256": ""})
+        return plain(str({**part.seal, "job_id": turn_of(part.seal)[0], "footer_sha256": ""}))
     return hashlib.sha256(store.read(name) or b"").hexdigest()
 
 
