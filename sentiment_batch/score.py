@@ -238,6 +238,7 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Progress
             take_back(work, planned.index, part)
             raise
     _check_input(job, work, planned, sealed, account["input_sha256"])  # of another run, if that one was first
+    _check_compute(job, work, sealed)
     return sealed
 
 

@@ -194,6 +194,16 @@ def test_a_bucket_knows_only_its_own_prefix(bucket: str, scratch: Path) -> None:
     assert Bucket(f"{bucket}/out-2/").sizes() == {"part": 1}
 
 
+def test_the_folder_that_a_console_makes_is_no_file(bucket: str, s3_server: str) -> None:
+    """An object without bytes whose name ends in a slash, which obstore itself would cut off."""
+    import boto3
+
+    _, _, key = bucket.removeprefix("s3://").partition("/")
+    client = boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1")
+    client.put_object(Bucket="bucket", Key=f"{key}/out/", Body=b"")
+    assert Bucket(f"{bucket}/out").sizes() == {}
+
+
 def test_json_is_read_back_as_it_was_written(store: Store, scratch: Path) -> None:
     value = {"ulasan": "enak 👍", "rows": [1, 2.5, None, True], "nested": {"b": {}, "a": []}}
     assert create_json(store, scratch, "a.json", value) is True

@@ -72,7 +72,9 @@ class Bucket:
         with remote_errors(self.url):
             found = [meta for page in obstore.list(self._store, prefix=self._key("")) for meta in page]
         start = len(self._key(""))
-        return {meta["path"][start:]: meta["size"] for meta in sorted(found, key=lambda each: str(each["path"]))}
+        sizes = {meta["path"][start:]: meta["size"] for meta in sorted(found, key=lambda each: str(each["path"]))}
+        sizes.pop("", None)  # the prefix itself: a "folder" that a console made
+        return sizes
 
     def read(self, name: str, start: int = 0) -> bytes | None:
         import obstore

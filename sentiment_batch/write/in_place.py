@@ -12,10 +12,10 @@ a DELETE has no condition, so one that is late would take away what was made sin
 changes hands is a turn, whose number is in the claim, the seals and the marker. So what is there is of an earlier turn
 and is swapped, if it be of the same job, before anything is announced; a swap that is late then finds another version.
 
-Two things are deleted all the same, each right behind a look at whose they are, which is one request too early. The old
-marker: should another run of the job publish in between, the output is not announced until the next run, which finds
-all of it there. And parts of a larger job behind the last one of this job: should that job take its output back and make
-them anew in between, they are gone from it, as `verify` and its next run say. Give no two jobs one output at a time.
+Other deletions have a look at whose the output is right before them, which is one request too early. The old marker:
+should another run of the job publish in between, the output is not announced until the next run, which finds all of it
+there. And files that this job does not make: should another job take its output back and make them anew in between,
+they are gone from it, as `verify` and its next run say. So no two jobs may be given one output at a time.
 """
 
 import shutil
