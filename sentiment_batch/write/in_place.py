@@ -143,9 +143,9 @@ def _look(claim: Claim, store: Store, has_lock: bool) -> _Seen | None:
     Raises `OutputConflict` if the place is not for this job.
     """
     seen = _Seen(store.version(CLAIM), read_json(store, CLAIM), read_json(store, claim.marker))
-    begun = _begun(store)
     if _is_job(claim, seen.holder):
         return seen
+    begun = _begun(store)
     if is_claim(seen.holder) and (begun or not has_lock):  # without a lock another run may just have begun
         published = is_claim(seen.marker) and seen.marker[JOB_ID] == seen.holder[JOB_ID]
         claim.finished(seen.holder) if published else claim.unfinished(seen.holder, store.url)
