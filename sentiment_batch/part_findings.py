@@ -20,8 +20,9 @@ from sentiment_batch.published import SEAL_SHAPE, misfits, read_rejects
 from sentiment_batch.read.chunk import Shard
 from sentiment_batch.read.split import shown_label
 from sentiment_batch.recount import Row, plain_values
+from sentiment_batch.write.claim import JOB_ID, turn_of
 from sentiment_batch.write.manifest import MARKER
-from sentiment_batch.write.part import Seal, hashed, read_part
+from sentiment_batch.write.part import Seal, hashed, part_name, read_part
 from sentiment_batch.write.store import Store
 
 _SEALED = ("file", "range", "input_sha256", "rows_in", "rows_out", "rejected", "rejects")
@@ -121,7 +122,7 @@ def _wrong_seal(seal: Seal, part: dict[str, Any], job_id: str) -> Iterator[str]:
     for key in _SEALED:
         if seal[key] != part[key]:
             yield f"{name}: its seal has {key} = {shown(seal[key])}, {MARKER} has {shown(part[key])}"
-    if (seal["job_id"], f"part-{seal['shard']:05d}.parquet") != (job_id, name):
+    if (seal["job_id"], part_name(seal["shard"], turn_of({JOB_ID: job_id})[1])) != (job_id, name):
         yield f"{name}: its seal is of another job or shard"
 
 

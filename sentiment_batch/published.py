@@ -176,10 +176,10 @@ def _contradictions(manifest: dict[str, Any]) -> Iterator[str]:
     if manifest["metrics"]["name"] != METRICS:
         yield f"metrics.name is {shown(manifest['metrics']['name'])}"
     for number, part in enumerate(parts):
-        if part["name"] != part_name(number):
+        if part["name"] != part_name(number, turn_of(manifest)[1]):
             yield f"parts[{number}].name is {shown(part['name'])}, which does not number its parts from 0"
         rejects = part["rejects"]
-        if rejects and rejects["name"] != rejects_name(part["name"], rejects["sha256"], manifest["job_id"]):
+        if rejects and rejects["name"] != rejects_name(part["name"], rejects["sha256"]):
             yield f"parts[{number}].rejects.name is {shown(rejects['name'])}"
         if part["file"] >= len(inputs):
             yield f"parts[{number}].file is {part['file']}, of {len(inputs)} inputs"

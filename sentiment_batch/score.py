@@ -1,6 +1,8 @@
 """The job that labels a dump: every row of the input once, in order, into sealed parts, then one rename."""
 
 import errno
+import hashlib
+import json
 import logging
 import os
 import time
@@ -30,10 +32,9 @@ from sentiment_batch.measure.progress import Progress
 from sentiment_batch.read.chunk import Shard
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, shard_sha256
 from sentiment_batch.remote import is_url, lies_in
-from sentiment_batch.write.claim import CONTROL, JOB_ID, PLAN, Identity, is_claim
+from sentiment_batch.write.claim import CONTROL, JOB_ID, PLAN, Identity, is_claim, turn_of
 from sentiment_batch.write.commit import Work, claim, open_store, settle_json
-from sentiment_batch.write.manifest import MADE, MARKER, METRICS, manifest, missing
-from sentiment_batch.write.overtaken import take_back
+from sentiment_batch.write.manifest import MADE, MARKER, METRICS, manifest, missing, remove_earlier
 from sentiment_batch.write.part import REJECTS, Part, PartWriter, Seal, hashed, part_name, read_part
 from sentiment_batch.write.store import Store, read_json
 
@@ -131,7 +132,7 @@ def _label(job: Job, work: Work, clock: Clock) -> Metrics:
     sections = _sections(job, [part.seal for part in sealed], performance)
     metrics = document("score", clock, bool(adopted), job_id=work.claim.job_id, **sections)
     metrics["headline"] = headline(metrics)
-    metrics = settle_json(work, METRICS, metrics)
+    metrics = settle_json(work, METRICS, metrics, lambda there: _same_rows(there, metrics))
     head = {"made_by": MADE_BY, **work.claim.content()}
     inputs = [{"path": file.path if is_url(file.path) else os.path.abspath(file.path)} for file in job.inputs.files]
     settle_json(work, MARKER, manifest(work.store, head, sealed, inputs))
@@ -139,10 +140,17 @@ def _label(job: Job, work: Work, clock: Clock) -> Metrics:
     return metrics
 
 
+def _same_rows(there: Metrics, ours: Metrics) -> bool:
+    """Whether metrics that were found are those of the same parts: all else in them may differ from run to run."""
+    plain = json.loads(json.dumps(ours))  # as the others come from their file: lists, not tuples
+    return all(there.get(name) == plain.get(name) for name in ("rows", "predictions", "evaluation"))
+
+
 def _published_metrics(store: Store, manifest: Metrics) -> Metrics:
     """The metrics of a finished output. Raises `OutputConflict` if a file of its manifest is not there as it was.
 
-    What another job left there too late to be removed is said: a reader of the whole folder would take it for ours.
+    A reader of the whole folder would take what else is there for ours: what another job left too late is removed, the
+    rest is said.
     """
     sizes, metrics = store.sizes(), read_json(store, METRICS)
     try:
@@ -155,7 +163,8 @@ def _published_metrics(store: Store, manifest: Metrics) -> Metrics:
             f"{store.url} was published, but {(gone or [METRICS])[0]} is not as it was; see what is left with "
             "sentiment-batch verify, then remove the output and run again"
         )
-    for name in sorted(sizes.keys() - {file["name"] for file in files} - {MARKER, METRICS, *CONTROL}):
+    others = sorted(sizes.keys() - {file["name"] for file in files} - {MARKER, METRICS, *CONTROL})
+    for name in remove_earlier(store, others, turn_of(manifest)[1]):
         log.warning("%s/%s is not of the published output: take it away", store.url, name)
     return dict(metrics)
 
@@ -199,7 +208,7 @@ def _sealed(job: Job, work: Work, planned: PlannedShard, progress: Progress) -> 
     except OSError as error:
         if error.errno != errno.EIO:
             raise
-        log.warning("%s: %s; the shard is labelled once more", part_name(planned.index), error)
+        log.warning("shard %d: %s; it is labelled once more", planned.index, error)
     return _label_shard(job, work, planned, progress)
 
 
@@ -211,7 +220,7 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Progress
     chunks = read_chunks(job.inputs, planned, job.needed, job.options.text_column, job.options.chunk_rows)
     counts: Counts = job.count(job.labeller(_no_rows(job)))
     counts |= {"rows_in": 0, "rejected": 0, "distinct_texts": 0}
-    with PartWriter(work.store, work.scratch, part_name(planned.index), job.schema) as part:
+    with PartWriter(work.store, work.scratch, part_name(planned.index, work.claim.turn), job.schema) as part:
         for batch, rejects, distinct_texts in labelled_chunks(chunks, job.labeller, progress):
             rows = batch.num_rows + len(rejects)
             part.write(batch.select(job.schema.names), rejects)
@@ -235,7 +244,7 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Progress
             sealed = part.seal(account, work.check_held)
             work.check_held()
         except OutputConflict:
-            take_back(work, planned.index, part)
+            work.withdraw(part.made)
             raise
     _check_input(job, work, planned, sealed, account["input_sha256"])  # of another run, if that one was first
     _check_compute(job, work, sealed)
@@ -266,18 +275,27 @@ def _no_rows(job: Job) -> pa.RecordBatch:
 def _plan(job: Job, work: Work) -> list[PlannedShard]:
     """The job's shards, as an earlier run planned them if there was one: a text file is read through to plan it."""
     there = read_json(work.store, PLAN)
-    if work.claim.is_of(there):
-        return [PlannedShard(index, file, Shard(*shard)) for index, (file, shard) in enumerate(there["shards"])]
-    shards = plan(job.inputs, job.options.shard_rows, job.options.shard_bytes, job.options.limit_rows)
-    listed = [(planned.file, astuple(planned.shard)) for planned in shards]
-    settle_json(work, PLAN, {JOB_ID: work.claim.job_id, "shards": listed})
-    return shards
+    if not (work.claim.is_of(there) and _is_whole_plan(there)):
+        shards = plan(job.inputs, job.options.shard_rows, job.options.shard_bytes, job.options.limit_rows)
+        listed = [[planned.file, list(astuple(planned.shard))] for planned in shards]
+        made = {JOB_ID: work.claim.job_id, "shards": listed, "sha256": _plan_sha256(listed)}
+        there = settle_json(work, PLAN, made, _is_whole_plan)
+    return [PlannedShard(index, file, Shard(*shard)) for index, (file, shard) in enumerate(there["shards"])]
+
+
+def _is_whole_plan(there: Metrics) -> bool:
+    """Whether a plan that was found is as it was written: without one of its shards, rows would be missing."""
+    return there.get("sha256") == _plan_sha256(there.get("shards"))
+
+
+def _plan_sha256(shards: object) -> str:
+    return hashlib.sha256(json.dumps(shards).encode()).hexdigest()
 
 
 def _adopted(job: Job, work: Work, shards: list[PlannedShard]) -> list[Part | None]:
     """The part of each shard if an earlier run of this job made it; anything else of its name will be replaced."""
     sizes = work.store.sizes()
-    names = [part_name(planned.index) for planned in shards]
+    names = [part_name(planned.index, work.claim.turn) for planned in shards]
     with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:  # each is a request or two where the output is in a bucket
         found = list(pool.map(lambda name: read_part(work.store, name) if name in sizes else None, names))
     for planned, name, part in zip(shards, names, found, strict=True):

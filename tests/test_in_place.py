@@ -84,9 +84,63 @@ def test_a_killed_job_goes_on(store: Store) -> None:
     assert "part-00000.parquet" in names(store)
 
 
-def test_a_run_that_began_nothing_leaves_nothing(store: Store) -> None:
-    begin(store).release()
-    assert names(store) == []
+def test_a_run_that_began_nothing_gives_its_claim_back(store: Store) -> None:
+    """To any job; but a run of its own that is at work takes it again."""
+    first = begin(store)
+    first.release()
+    assert names(store) == [CLAIM]
+    other = begin(store, OTHER)
+    assert other.claim.job_id == f"{job_id(OTHER)}.1", "another turn: a run of the first job may be at work"
+    other.release()
+    begin(store, OTHER)
+    with pytest.raises(OutputConflict, match="unfinished work of another job"):
+        begin(store)
+
+
+def test_a_claim_that_another_run_gave_back_is_taken_again(bucket: str) -> None:
+    store = Bucket(bucket)
+    first, second = begin(store), begin(store)
+    first.release()
+    second.check_held()
+    with pytest.raises(OutputConflict, match="unfinished work of another job"):
+        begin(store, OTHER)
+    assert second.claim.job_id == job_id(JOB)
+
+
+def test_what_was_begun_meanwhile_keeps_the_place(bucket: str) -> None:
+    """By another run, after its look at the claim, which is given back then."""
+    store = Bucket(bucket)
+    first, second = begin(store), begin(store)
+    first.release()
+    add(second, "part-00000.parquet")
+    with pytest.raises(OutputConflict, match="unfinished work of another job"):
+        begin(store, OTHER)
+
+
+def test_a_claim_is_not_given_back_that_another_job_has(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes over between the look at the claim and its swap."""
+    slow, put = begin(store), in_place._put_claim
+
+    def late(*arguments: Any) -> bool:
+        monkeypatch.undo()
+        begin(store, OTHER, overwrite=True)
+        return put(*arguments)
+
+    monkeypatch.setattr(in_place, "_put_claim", late)
+    slow.release()
+    assert read_json(store, CLAIM)["job_id"] == f"{job_id(OTHER)}.1"
+    assert begin(store, OTHER).resumed
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "half"])
+def test_a_damaged_claim_is_mended_by_the_run_that_had_it(store: Store, tmp_path: Path, damage: str) -> None:
+    work = begin(store)
+    store.delete(CLAIM)
+    if damage != "gone":
+        (tmp_path / "x").write_text('{"job_i' if damage == "half" else "")
+        store.create(CLAIM, tmp_path / "x")
+    work.check_held()
+    assert work.claim.is_of(read_json(store, CLAIM))
 
 
 def test_a_resumed_run_leaves_the_claim(store: Store) -> None:
@@ -110,11 +164,10 @@ def test_another_job_is_refused_with_what_differs(store: Store, finished: bool) 
 
 @pytest.mark.parametrize("finished", [True, False])
 def test_overwrite_takes_the_place_of_the_other_job(store: Store, finished: bool) -> None:
-    """What it will not make goes at once. What it may make stays until it has made it: no DELETE can then be late."""
+    """What that one made stays until ours is there, and nothing announces it."""
     work = begin(store, OTHER)
     left = ["_rejects/_part-00007-00000000.jsonl", "part-00000.parquet", "part-00007.parquet"]
-    left = ["_rejects/_part-00007-00000000.jsonl", "part-00000.parquet", "part-00007.parquet"]
-    for name in (*left, "predictions.parquet"):
+    for name in left:
         add(work, name)
     if finished:
         settle_json(work, MARKER, work.claim.content())
@@ -128,16 +181,38 @@ def test_overwrite_takes_the_place_of_the_other_job(store: Store, finished: bool
     assert read_json(store, MARKER)["job_id"] == ours.claim.job_id
 
 
+@pytest.mark.parametrize("finished", [True, False])
+def test_no_output_of_another_command_is_overwritten(store: Store, finished: bool) -> None:
+    """Their files have other names, so some would have to be deleted; and it is a mistake."""
+    work = begin(store, {"command": "evaluate"})
+    add(work, "predictions.parquet")
+    if finished:
+        settle_json(work, "metrics.json", work.claim.content())
+    before = names(store)
+    with pytest.raises(OutputConflict, match=r"command evaluate there, score here; .*give another --output$"):
+        begin(store, overwrite=True)
+    assert names(store) == before
+
+
+def test_a_file_that_no_such_job_makes_is_seen_before_an_output_is_taken_over(store: Store) -> None:
+    work = begin(store, OTHER)
+    add(work, "notes.txt")
+    complete(work)
+    work.publish()
+    with pytest.raises(OutputConflict, match=r"notes\.txt is not of such a job; move it"):
+        begin(store, overwrite=True)
+    assert names(store) == sorted([*PUBLISHED, "notes.txt"])
+
+
 def test_a_killed_overwrite_is_gone_on_with(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also without the option: the claim says that it replaces."""
     work = begin(store, OTHER)
-    add(work, "predictions.parquet")
     complete(work)
     work.publish()
     monkeypatch.setattr(in_place, "_check_conditions", killed)
     with pytest.raises(SystemExit):
         begin(store, overwrite=True)
-    assert names(store) == sorted([*PUBLISHED, "predictions.parquet"]), "killed behind its claim"
+    assert names(store) == PUBLISHED, "killed behind its claim"
     monkeypatch.undo()
     with pytest.raises(OutputConflict, match="unfinished work of another job"):
         begin(store, OTHER)
@@ -228,13 +303,6 @@ def test_a_marker_that_comes_before_the_second_claim_is_removed_by_it(store: Sto
     with pytest.raises(OutputConflict, match="taken over"):
         slow.publish()
     ours.check_held()
-
-
-def test_a_claim_that_was_taken_away_by_a_run_of_the_same_job_is_made_again(store: Store) -> None:
-    work = begin(store)
-    store.delete(CLAIM)
-    work.check_held()
-    assert names(store) == [CLAIM]
 
 
 def test_two_runs_of_one_job_share_what_they_make(bucket: str) -> None:

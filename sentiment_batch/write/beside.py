@@ -3,6 +3,7 @@
 import ctypes
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,9 @@ class Beside:
             raise OutputConflict(
                 f"{self.folder} was moved or removed, or another job took it, while this run worked in it; run again"
             )
+
+    def withdraw(self, names: Iterable[str]) -> None:
+        """Nothing: the folder is another run's, and so is what is in it."""
 
     def publish(self) -> None:
         """Make the finished folder the output. What the output was before is gone after that, and not before."""

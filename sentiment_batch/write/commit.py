@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +67,19 @@ def _work_on_volume(wanted: Claim, path: Path) -> Work | dict[str, Any]:
     return work
 
 
-def settle_json(work: Work, name: str, value: dict[str, Any]) -> dict[str, Any]:
+def settle_json(
+    work: Work, name: str, value: dict[str, Any], fits: Callable[[dict[str, Any]], bool] = lambda there: True
+) -> dict[str, Any]:
     """Make a JSON file of the job, which has its id, and return what it says: `value`, or what it says already.
 
-    It may have been made by a run that was killed, or by another one that is at work. What another job left there is
-    replaced, unless the output is another job's by now: then `OutputConflict` is raised.
+    It may have been made by a run that was killed, or by another one that is at work; it is kept if it `fits`. What
+    does not, or is of another job, is replaced, unless the output is another job's by now: then `OutputConflict` is
+    raised.
     """
 
     def found() -> dict[str, Any] | None:
         there = read_json(work.store, name)
-        return dict(there) if work.claim.is_of(there) else None
+        return dict(there) if work.claim.is_of(there) and fits(there) else None
 
     with json_scratch(work.scratch, name, value) as scratch:
         return settle(work.store, name, scratch, found, work.check_held) or value

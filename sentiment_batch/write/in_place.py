@@ -6,20 +6,21 @@ of its requests. The claim says whose the output is; it stays when the output is
 the claim's is void: an old one, or one that came late.
 
 Two runs of one job do the same: each file is created once, whoever is first. Of two jobs the second is refused, or with
-`--overwrite` takes the output over: it swaps the claim and removes the old marker, so that nothing is announced; then
-each file of the other job is swapped for its own as that is made. What a run of the new job may make is never deleted:
-a DELETE has no condition, so one that is late would take away what was made since. And each time that the output
-changes hands is a turn, whose number is in the claim, the seals and the marker. So what is there is of an earlier turn
-and is swapped, if it be of the same job, before anything is announced; a swap that is late then finds another version.
+`--overwrite` takes the output over: it swaps the claim and removes the old marker, so that nothing is announced. Each
+time that the output changes hands is a turn, whose number is in the claim, the seals, the marker, and the names of
+parts and rejects. So a name belongs to one turn for ever, and who deletes a file of an earlier turn, or one of its own
+when its turn is over, takes nothing away from anybody, however late the DELETE arrives. Names that all turns have
+(the metrics, an evaluation's predictions) are never deleted but swapped for their successor, in the version that was
+looked at.
 
-Other deletions have a look at whose the output is right before them, which is one request too early. The old marker:
-should another run of the job publish in between, the output is not announced until the next run, which finds all of it
-there. And files that this job does not make: should another job take its output back and make them anew in between,
-they are gone from it, as `verify` and its next run say. So no two jobs may be given one output at a time.
+The marker is the exception: a DELETE has no condition. One that is late, of a run that took the output over, hits the
+marker of another run that published in between, and the output is not announced until the next run, which finds all of
+it there.
 """
 
 import shutil
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,16 +32,16 @@ from sentiment_batch.write.claim import (
     CLAIM,
     CONTROL,
     JOB_ID,
-    LOCK,
     PLAN,
     SCRATCH,
     STATE,
     Claim,
     is_claim,
+    is_free,
     turn_of,
 )
 from sentiment_batch.write.lock import Lock
-from sentiment_batch.write.store import Folder, Store, Version, create_json, json_scratch, read_json
+from sentiment_batch.write.store import Folder, Store, Version, json_scratch, read_json
 
 _NEVER: Version = ('"never"', "0")  # a version that nothing has
 
@@ -64,12 +65,17 @@ class InPlace:
 
     def check_held(self) -> None:
         """Raise `OutputConflict` if another job took the output."""
-        claimed = read_json(self.store, CLAIM)
-        if not is_claim(claimed):  # another run of this job began nothing, and took its claim away
-            create_json(self.store, self.scratch, CLAIM, self.claim.content())
-            claimed = read_json(self.store, CLAIM)
-        if not self.claim.is_of(claimed):
-            raise OutputConflict(f"{self.store.url} was taken over by another job; this one stops")
+        while not self.claim.is_of(read_json(self.store, CLAIM)):
+            version, claimed = self.store.version(CLAIM), read_json(self.store, CLAIM)
+            if is_claim(claimed) and claimed[JOB_ID] != self.claim.job_id:
+                raise OutputConflict(f"{self.store.url} was taken over by another job; this one stops")
+            if not self.claim.is_of(claimed):  # another run of this job gave it back, or it is damaged or gone
+                _put_claim(self.store, self.scratch, self.claim.content(), version)
+
+    def withdraw(self, names: Iterable[str]) -> None:
+        """Delete files of this turn that came when it was over."""
+        for name in names:
+            self.store.delete(name)
 
     def publish(self) -> None:
         """Make sure that the marker, which is there by now, is not one that came too late."""
@@ -83,12 +89,13 @@ class InPlace:
         self._close()
 
     def release(self) -> None:
-        """Let another run go on with the work; if this run began nothing, leave nothing behind."""
+        """Let another run go on with the work; if this run began nothing, let another job have the place."""
         with suppress(EnvironmentFailure):  # a claim is in nobody's way; and this must not hide why the run ends
             if self.scratch.exists() and not self.resumed and not _begun(self.store):
-                _tidy(self.store)
+                version = self.store.version(CLAIM)
                 if self.claim.is_of(read_json(self.store, CLAIM)):
-                    self.store.delete(CLAIM)
+                    _put_claim(self.store, self.scratch, self.claim.given_back(), version)
+                _tidy(self.store)
         self._close()
 
     def _close(self) -> None:
@@ -99,9 +106,8 @@ class InPlace:
 
 def finished_in_place(claim: Claim, store: Store) -> dict[str, Any] | None:
     """The marker if this job has published its output, else None."""
-    claimed = read_json(store, CLAIM)
-    marker = read_json(store, claim.marker)
-    if not _is_job(claim, marker) or (is_claim(claimed) and claimed[JOB_ID] != marker[JOB_ID]):
+    claimed, marker = read_json(store, CLAIM), read_json(store, claim.marker)
+    if not claim.is_job(marker) or (is_claim(claimed) and claimed[JOB_ID] != marker[JOB_ID]):
         return None
     return dict(marker)
 
@@ -116,7 +122,7 @@ def work_in_place(claim: Claim, store: Store, lock: Lock | None = None) -> InPla
             continue
         scratch = _scratch(store)
         try:
-            if (taken := _take(claim, store, scratch, seen, has_lock=lock is not None)) is not None:
+            if (taken := _take(claim, store, scratch, seen)) is not None:
                 return InPlace(taken, store, scratch, lock, resumed=taken.is_of(seen.claimed))
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -143,12 +149,14 @@ def _look(claim: Claim, store: Store, has_lock: bool) -> _Seen | None:
     Raises `OutputConflict` if the place is not for this job.
     """
     seen = _Seen(store.version(CLAIM), read_json(store, CLAIM), read_json(store, claim.marker))
-    if _is_job(claim, seen.holder):
+    if claim.is_job(seen.holder):
         return seen
     begun = _begun(store)
-    if is_claim(seen.holder) and (begun or not has_lock):  # without a lock another run may just have begun
-        published = is_claim(seen.marker) and seen.marker[JOB_ID] == seen.holder[JOB_ID]
-        claim.finished(seen.holder) if published else claim.unfinished(seen.holder, store.url)
+    if is_claim(seen.holder):
+        if begun or not (has_lock or is_free(seen.holder)):  # without a lock another run may just have begun
+            published = is_claim(seen.marker) and seen.marker[JOB_ID] == seen.holder[JOB_ID]
+            claim.finished(seen.holder) if published else claim.unfinished(seen.holder, store.url)
+            claim.check_names(store.sizes(), store.url)
     elif begun:
         if is_claim(read_json(store, CLAIM)) or is_claim(read_json(store, claim.marker)):
             return None
@@ -156,31 +164,27 @@ def _look(claim: Claim, store: Store, has_lock: bool) -> _Seen | None:
     return seen
 
 
-def _take(claim: Claim, store: Store, scratch: Path, seen: _Seen, has_lock: bool) -> Claim | None:
+def _take(claim: Claim, store: Store, scratch: Path, seen: _Seen) -> Claim | None:
     """Have the claim, and nothing announced; None to look again, because another run did something meanwhile.
 
     What is returned is the claim with its turn, which all that is made from now on will have.
     """
-    resumed = _is_job(claim, seen.claimed)
-    turn = turn_of(seen.holder)[1] + (not resumed) if is_claim(seen.holder) else 0
-    taken = claim.in_turn(turn)
-    if not resumed:
-        with json_scratch(scratch, CLAIM, taken.content()) as file:
-            if not (store.create(CLAIM, file) if seen.version is None else store.swap(CLAIM, file, seen.version)):
-                return None
+    changes_hands = is_claim(seen.holder) and not claim.is_job(seen.holder)
+    taken = claim.in_turn(turn_of(seen.holder)[1] + changes_hands)
+    if not taken.is_of(seen.claimed) and not _put_claim(store, scratch, taken.content(), seen.version):
+        return None
     _check_conditions(store, scratch, taken.content())
     if taken.is_of(seen.marker) or read_json(store, claim.marker) != seen.marker:  # of a run that ended meanwhile
         return None
     if is_claim(seen.marker):
         store.delete(claim.marker)
-    if turn:
-        _clear(claim, store, all_of_it=has_lock and not resumed)
     return taken
 
 
-def _is_job(claim: Claim, found: Any) -> bool:
-    """Whether what was found is of this job, in whatever turn."""
-    return is_claim(found) and turn_of(found)[0] == claim.job_id
+def _put_claim(store: Store, scratch: Path, content: dict[str, Any], version: Version | None) -> bool:
+    """Swap the claim that was looked at, or create it where there was none; False if there is another one by now."""
+    with json_scratch(scratch, CLAIM, content) as file:
+        return store.create(CLAIM, file) if version is None else store.swap(CLAIM, file, version)
 
 
 def _check_conditions(store: Store, scratch: Path, content: dict[str, Any]) -> None:
@@ -188,23 +192,12 @@ def _check_conditions(store: Store, scratch: Path, content: dict[str, Any]) -> N
 
     It is tried with the claim, which is there already.
     """
-    for condition in ("If-None-Match", "If-Match"):
-        for _ in range(2):  # once may be: another run of this job began nothing, and took the claim away
-            with json_scratch(scratch, CLAIM, content) as file:
-                if not (store.create(CLAIM, file) if condition == "If-None-Match" else store.swap(CLAIM, file, _NEVER)):
-                    break
-        else:
+    for condition, version in (("If-None-Match", None), ("If-Match", _NEVER)):
+        if _put_claim(store, scratch, content, version):
             raise UsageError(
                 f"{store.url}: this store does not know {condition}: it would overwrite what two runs are to create "
                 "once; write to a folder, or to a store that knows it"
             )
-
-
-def _clear(claim: Claim, store: Store, all_of_it: bool) -> None:
-    """Take away what another job left, but for names that a run of this job may have made something of."""
-    for name in store.sizes():
-        if name not in (CLAIM, LOCK) and (all_of_it or not claim.may_make(name)):
-            store.delete(name)
 
 
 def _scratch(store: Store) -> Path:

@@ -2,12 +2,12 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sentiment_batch.errors import OutputConflict
 from sentiment_batch.write.claim import CONTROL
-from sentiment_batch.write.part import REJECTS, Part
+from sentiment_batch.write.part import REJECTS, Part, turn_in_name
 from sentiment_batch.write.store import Store, json_bytes
 
 MARKER, METRICS = "_SUCCESS", "_metrics.json"
@@ -15,24 +15,38 @@ SCHEMA_VERSION = 1
 OWN_SHA256 = "manifest_sha256"
 _ZEROS = "0" * 64
 _ROWS = ("rows_in", "rows_out", "rejected")
-_SHARDS = rf"part-\d{{5,}}\.parquet|{REJECTS}/_part-\d{{5,}}-[0-9a-f]{{8}}(-\d+)?\.jsonl"
+_SHARDS = rf"part-\d{{5,}}(-\d+)?\.parquet|{REJECTS}/_part-\d{{5,}}(-\d+)?-[0-9a-f]{{8}}\.jsonl"
 MADE = rf"{_SHARDS}|{re.escape(METRICS)}"  # the names of what a job makes before its manifest
 
 
 def missing(store: Store, parts: list[Part], check_held: Callable[[], None]) -> set[str]:
     """The parts that are not there whole, rejects included, though they were sealed: somebody took them away.
 
-    What an earlier attempt or another job left is removed; no run of this job makes a file of such a name, so none can
+    What an earlier attempt or another job left is removed; no run of this turn makes a file of such a name, so none can
     lose one by it. Raises `OutputConflict` for a file that is none of ours, and what `check_held` raises.
     """
     sizes = store.sizes()
-    for name in sizes.keys() - {file["name"] for part in parts for file in _files(part)}:
+    for name in sizes.keys() - {file["name"] for part in parts for file in part.files()}:
         if re.fullmatch(_SHARDS, name):
-            check_held()
+            check_held()  # behind the listing: what it shows is of no turn to come
             store.delete(name)
         elif name not in (*CONTROL, MARKER, METRICS):
             raise OutputConflict(f"{store.url}/{name} is not a file of this job; move it and run again")
-    return {part.name for part in parts if any(sizes.get(file["name"]) != file["bytes"] for file in _files(part))}
+    return {part.name for part in parts if any(sizes.get(file["name"]) != file["bytes"] for file in part.files())}
+
+
+def remove_earlier(store: Store, names: Iterable[str], turn: int) -> list[str]:
+    """Delete those that are of an earlier turn than the output's, whose runs were killed behind them; give the others.
+
+    No turn comes again, so nobody makes a file of such a name any more.
+    """
+    others = []
+    for name in names:
+        if re.fullmatch(_SHARDS, name) and turn_in_name(name) < turn:
+            store.delete(name)
+        else:
+            others.append(name)
+    return others
 
 
 def manifest(store: Store, head: dict[str, Any], parts: list[Part], inputs: list[dict[str, str]]) -> dict[str, Any]:
@@ -66,9 +80,3 @@ def is_whole(manifest: dict[str, Any], data: bytes) -> bool:
     if not isinstance(own, str) or not re.fullmatch("[0-9a-f]{64}", own):
         return False
     return hashlib.sha256(data.replace(own.encode(), _ZEROS.encode())).hexdigest() == own
-
-
-def _files(part: Part) -> list[dict[str, Any]]:
-    """What must be there for a part: the file itself and its rejects, with their bytes."""
-    own = {"name": part.name, "bytes": part.bytes}
-    return [own, part.seal["rejects"]] if part.seal["rejects"] else [own]

@@ -7,6 +7,7 @@ the footer (with zeros in its own place), so that a part that was damaged on the
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,15 +46,25 @@ class Part:
         assert self.sha256, f"{self.name} was not read"
         return {"name": self.name, "bytes": self.bytes, "sha256": self.sha256}
 
+    def files(self) -> list[dict[str, Any]]:
+        """What must be there for the part: the file itself and its rejects, each with its name and bytes."""
+        own = {"name": self.name, "bytes": self.bytes}
+        return [own, self.seal["rejects"]] if self.seal["rejects"] else [own]
 
-def part_name(shard: int) -> str:
-    return f"part-{shard:05d}.parquet"
+
+def part_name(shard: int, turn: int = 0) -> str:
+    """Each turn of an output that changed hands in place (in_place.py) has names of its own."""
+    return f"part-{shard:05d}{f'-{turn}' if turn else ''}.parquet"
 
 
-def rejects_name(part: str, sha256: str, job_id: str) -> str:
-    """Each turn of the output (in_place.py) has names of its own: a DELETE that is late hits those of an old turn."""
-    _, _, turn = job_id.partition(".")
-    return f"{REJECTS}/_{part.removesuffix('.parquet')}-{sha256[:8]}{turn and f'-{turn}'}.jsonl"
+def rejects_name(part: str, sha256: str) -> str:
+    return f"{REJECTS}/_{part.removesuffix('.parquet')}-{sha256[:8]}.jsonl"
+
+
+def turn_in_name(name: str) -> int:
+    """The turn of a part or of rejects, by their name."""
+    found = re.match(rf"(?:{REJECTS}/_)?part-\d+-(\d+)(?:-[0-9a-f]{{8}}\.jsonl|\.parquet)", name)
+    return int(found[1]) if found else 0
 
 
 class PartWriter:
@@ -67,7 +78,7 @@ class PartWriter:
         self.store, self.name = store, name
         self.rows = 0
         self.rejects: list[dict[str, Any]] = []
-        self.rejects_file: dict[str, Any] | None = None  # once it is made
+        self.made: list[str] = []  # the names that were given to files, or were about to be
         self._scratch_rejects = scratch / f"{name}.{os.getpid()}.rejects"
         self._file = ScratchFile(scratch / f"{name}.{os.getpid()}")
         others = {key: value for key, value in (schema.metadata or {}).items() if key != SEAL}  # an input may be a part
@@ -97,7 +108,7 @@ class PartWriter:
         If another run of the job was first, the part is that run's. What is there and is damaged or of another job is
         replaced, unless `check_held` raises `OutputConflict`.
         """
-        self.rejects_file = rejects = self._settle_rejects(account["job_id"], check_held) if self.rejects else None
+        rejects = self._settle_rejects(check_held) if self.rejects else None
         data = {"data_bytes": self._file.bytes, "data_sha256": self._file.sha256.hexdigest()}
         seal = {**account, "rows_out": self.rows, "rejected": len(self.rejects), "rejects": rejects, **data}
         self._writer.add_key_value_metadata({SEAL: json.dumps({**seal, "footer_sha256": "0" * 64}, sort_keys=True)})
@@ -107,6 +118,7 @@ class PartWriter:
         seal["footer_sha256"] = hashlib.sha256(footer).hexdigest()
         self._file.write(footer.replace(_UNSIGNED, _signed(seal["footer_sha256"])))
         self._file.close()
+        self.made.append(self.name)
         there = settle(self.store, self.name, self._file.path, lambda: self._whole(account["job_id"]), check_held)
         return there or Part(self.name, self._file.bytes, seal, self._file.sha256.hexdigest())
 
@@ -115,12 +127,13 @@ class PartWriter:
         there = read_part(self.store, self.name)
         return hashed(self.store, there) if there and there.seal.get("job_id") == job_id else None
 
-    def _settle_rejects(self, job_id: str, check_held: Callable[[], None]) -> dict[str, Any]:
+    def _settle_rejects(self, check_held: Callable[[], None]) -> dict[str, Any]:
         """Named by its content, so that doing it again after a kill makes the same file."""
         data = "".join(json.dumps(reject, ensure_ascii=False) + "\n" for reject in self.rejects)
         encoded = data.encode(errors="backslashreplace")
         digest = hashlib.sha256(encoded).hexdigest()
-        name = rejects_name(self.name, digest, job_id)
+        name = rejects_name(self.name, digest)
+        self.made.append(name)
         write_scratch(self._scratch_rejects, encoded)
         settle(self.store, name, self._scratch_rejects, lambda: self.store.read(name) == encoded or None, check_held)
         return {"name": name, "bytes": len(encoded), "sha256": digest}

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +42,20 @@ def data_files(out: Path) -> dict[str, str]:
     return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def objects(url: str) -> dict[str, str]:
+def objects(url: str, but: Iterable[str] = ()) -> dict[str, str]:
     """What tells two contents of each object of an output in a bucket apart, but for its claim and those with times.
 
     Of a part that is all of its seal, the hash of its rows among it, but for how often the output has changed hands.
     """
     store = Bucket(url)
-    return {plain(name): fingerprint(store, name) for name in store.sizes() if name not in (*TIMED, CLAIM)}
+    names = [name for name in store.sizes() if name not in (*TIMED, CLAIM, *but)]
+    assert len({*map(plain, names)}) == len(names), names
+    return {plain(name): fingerprint(store, name) for name in names}
 
 
 def plain(name: str) -> str:
-    """The name of a file of rejects without the turn of the output."""
-    return re.sub(r"(-[0-9a-f]{8})-\d+\.jsonl", r"\1.jsonl", name)
+    """The name of a part or of rejects without the turn of the output."""
+    return re.sub(r"(part-\d{5,})-\d{1,3}(?=[-.])", r"\1", name)
 
 
 def fingerprint(store: Bucket, name: str) -> str:
