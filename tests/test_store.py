@@ -10,7 +10,7 @@ import pytest
 
 from sentiment_batch.errors import EnvironmentFailure, UsageError
 from sentiment_batch.write.bucket import Bucket
-from sentiment_batch.write.store import Folder, Store, create_json, make_folders, read_json, write_metrics_copy
+from sentiment_batch.write.store import Folder, Store, create_json, read_json, write_metrics_copy
 
 
 def scratch_file(folder: Path, content: str, name: str = "scratch") -> Path:
@@ -128,24 +128,6 @@ def test_the_bytes_are_durable_before_the_name_and_the_name_before_the_return(
     monkeypatch.setattr(os, "link", noted_link)
     Folder(tmp_path).create("part", scratch_file(tmp_path, "new"))
     assert events == ["fsync scratch", "name", f"fsync {tmp_path.name}"]
-
-
-def test_folders_on_the_way_are_made_and_each_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: list[str] = []
-    fsync = os.fsync
-
-    def noted(descriptor: int) -> None:
-        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", noted)
-    make_folders(tmp_path / "a" / "b" / "c")
-    assert synced == [str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")]
-    make_folders(tmp_path / "a" / "b" / "c")
-    assert len(synced) == 3
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="file"):
-        make_folders(tmp_path / "file" / "x")
 
 
 def test_a_file_system_without_links_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sentiment_batch.disk import sync_folder
 from sentiment_batch.errors import OutputConflict
 from sentiment_batch.write.claim import CHECKPOINT, CLAIM, CONTROL, LOCK, SCRATCH, STATE, Claim, is_claim
 from sentiment_batch.write.lock import Lock, lock
-from sentiment_batch.write.store import Folder, create_json, read_json, sync_folder
+from sentiment_batch.write.store import Folder, create_json, read_json
 
 
 @dataclass

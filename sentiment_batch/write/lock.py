@@ -11,9 +11,9 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from sentiment_batch.disk import make_folders
 from sentiment_batch.errors import Busy
 from sentiment_batch.write.claim import LOCK
-from sentiment_batch.write.store import make_folders
 
 log = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from sentiment_batch.disk import make_folders, replace_file, sync_file, sync_folder
 from sentiment_batch.errors import UsageError
 from sentiment_batch.remote import is_url
 from sentiment_batch.write.scratch import disk_errors, write_scratch
@@ -124,57 +125,6 @@ def _files(folder: Path) -> Iterator[Path]:
             yield entry
         elif not entry.name.startswith(".") and entry.name != _NOT_OURS:
             yield from _files(entry)
-
-
-def replace_file(scratch: Path, path: Path) -> None:
-    """Give a finished scratch file a name, whatever had it before, in one step, and durably."""
-    sync_file(scratch)
-    os.replace(scratch, path)
-    sync_folder(path.parent)
-
-
-def sync_file(path: Path) -> None:
-    """Make a file's bytes durable."""
-    with _descriptor(path, os.O_RDONLY) as descriptor:
-        os.fsync(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable, as fsync makes a file's bytes."""
-    with _descriptor(folder, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
-        os.fsync(descriptor)
-
-
-def sync_files(folder: Path) -> None:
-    """Make every file in a folder durable, whoever wrote it, and their names."""
-    for path in folder.iterdir():
-        if path.is_file():
-            sync_file(path)
-    sync_folder(folder)
-
-
-@contextmanager
-def _descriptor(path: Path, flags: int) -> Iterator[int]:
-    descriptor = os.open(path, flags | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def make_folders(folder: Path) -> None:
-    """Make a folder and those on the way to it, each durable."""
-    missing = []
-    while not folder.is_dir():
-        missing.append(folder)
-        folder = folder.parent
-    for each in reversed(missing):
-        try:
-            os.mkdir(each)
-        except FileExistsError:
-            if not each.is_dir():
-                raise
-        sync_folder(each.parent)
 
 
 def create_json(store: Store, scratch: Path, name: str, value: Any) -> bool:
