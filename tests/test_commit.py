@@ -27,7 +27,7 @@ from sentiment_batch.write.beside import Beside
 from sentiment_batch.write.claim import job_id
 from sentiment_batch.write.commit import claim
 from sentiment_batch.write.lock import Lock
-from sentiment_batch.write.store import Folder, create_json
+from sentiment_batch.write.store import Folder, create_json, json_scratch
 from sentiment_batch.write.store import read_json as read_stored
 
 MARKER = "_SUCCESS"
@@ -660,13 +660,42 @@ def test_work_that_is_taken_away_is_noticed(out: Path) -> None:
         work.check_held()
 
 
-def test_without_locks_a_run_that_another_job_overtook_does_not_publish_its_work(
-    out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_killed_run_was_about_to_write_is_taken_away_by_the_next_one(out: Path) -> None:
+    work = leave(out)
+    (work / ".scratch" / "killed").mkdir(parents=True)
+    (work / ".scratch" / "killed" / "half").write_text("of a part")
+    assert begin(out).resumed
+    assert sorted(content(work)) == [".claim.json", ".lock", "part-00000.parquet"]
+
+
+def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     def unlocked(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", unlocked)
+
+
+def test_without_locks_each_run_has_scratch_of_its_own(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may be on two hosts, and have one process number: here they are one process."""
+    without_locks(monkeypatch)
+    first = begin(out)
+    (first.scratch / "half").write_text("of a part")
+    second = begin(out)
+    assert second.resumed
+    (second.scratch / "half").write_text("of another")
+    assert (first.scratch / "half").read_text() == "of a part"
+    with json_scratch(first.scratch, "a.json", 1) as one, json_scratch(second.scratch, "a.json", 2) as other:
+        assert (second.store.create("a.json", other), first.store.create("a.json", one)) == (True, False)
+    second.release()
+    assert not second.scratch.exists()
+    assert (first.scratch / "half").read_text() == "of a part"
+    first.check_held()
+
+
+def test_without_locks_a_run_that_another_job_overtook_does_not_publish_its_work(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_locks(monkeypatch)
     overtaken = begin(out)
     other = begin(out, OTHER, overwrite=True)
     complete(other, OTHER)
@@ -700,9 +729,6 @@ def test_an_output_that_was_published_by_another_run_of_the_job_meanwhile_is_kep
 def test_a_file_system_without_locks_is_worked_on_all_the_same(
     out: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def unlocked(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", unlocked)
+    without_locks(monkeypatch)
     publish(out)
     assert "has no locks" in caplog.text

@@ -240,6 +240,23 @@ def test_a_file_that_may_not_be_read_is_not_taken_for_absent(tmp_path: Path) -> 
         read_json(Folder(tmp_path.parent), tmp_path.name)
 
 
+def test_two_runs_with_one_process_number_may_copy_their_metrics_to_one_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on two hosts that share a file system."""
+    replace, target = os.replace, tmp_path / "metrics.json"
+
+    def meanwhile(*paths: Path) -> None:
+        monkeypatch.undo()
+        write_metrics_copy(str(target), {"rows": 2})
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", meanwhile)
+    write_metrics_copy(str(target), {"rows": 1})
+    assert json.loads(target.read_text()) == {"rows": 1}
+    assert names(tmp_path) == ["metrics.json"]
+
+
 def test_metrics_copy_goes_where_it_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_metrics_copy(None, {"rows": 1})

@@ -10,7 +10,7 @@ from typing import Any
 
 from sentiment_batch.disk import sync_folder
 from sentiment_batch.errors import OutputConflict
-from sentiment_batch.write.claim import CHECKPOINT, CLAIM, CONTROL, LOCK, SCRATCH, STATE, Claim, is_claim
+from sentiment_batch.write.claim import CHECKPOINT, CLAIM, CONTROL, LOCK, STATE, Claim, is_claim
 from sentiment_batch.write.lock import Lock, lock
 from sentiment_batch.write.store import Folder, create_json, read_json
 
@@ -22,16 +22,13 @@ class Beside:
     claim: Claim
     output: Path
     folder: Path  # what becomes the output
+    scratch: Path
     lock: Lock
     resumed: bool
 
     @property
     def store(self) -> Folder:
         return Folder(self.folder)
-
-    @property
-    def scratch(self) -> Path:
-        return self.folder / SCRATCH
 
     def check_held(self) -> None:
         """Raise `OutputConflict` if somebody took the folder away, or, where locks do not work, claimed it since."""
@@ -73,6 +70,7 @@ class Beside:
         """Let another run go on with the work; if there is nothing to go on with, leave nothing behind."""
         if self.lock.is_held() and (finished_here(self.claim, self.output) or not _begun(self.folder)):
             _discard(self.folder, self.claim.marker)
+        shutil.rmtree(self.scratch, ignore_errors=True)
         self.lock.release()
 
 
@@ -98,11 +96,10 @@ def work_beside(claim: Claim, output: Path) -> Beside | dict[str, Any]:
         mine = bool(found) and all(map(claim.is_of, found))
         if not mine:
             _empty(folder, claim.marker)
-        _remove(folder / SCRATCH)
-        (folder / SCRATCH).mkdir(mode=0o700)
+        scratch = store.own_scratch(held.alone)
         if not mine:
-            create_json(store, folder / SCRATCH, CLAIM, claim.content())
-        work = Beside(claim, output, folder, held, mine)
+            create_json(store, scratch, CLAIM, claim.content())
+        work = Beside(claim, output, folder, scratch, held, mine)
         if mine and is_claim(marker):  # all was there when the last run ended; only the rename was not
             work.publish()
             return dict(marker)

@@ -5,6 +5,7 @@ taken out of the record there must be a state that fails, or the test would not 
 """
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,13 +35,11 @@ class Job:
     ):
         self.zygote, self.folder = zygote, folder
         self.dump = write_dump(folder / "dump.tsv", ROWS)
-        self.before = before
-        self.old: dict[str, str] = {}
-        for name in ("before", "place"):
-            (folder / name).mkdir()
-            self.prepare(folder / name)
-        log = folder / "log"
-        place = folder / "place"
+        first, place, log = folder / "before", folder / "place", folder / "log"
+        first.mkdir()
+        before(self.out(first))
+        self.old = data_files(self.out(first))
+        shutil.copytree(first, place)
         ended = zygote.run(
             *arguments(self.dump, self.out(place), *more), recorder={"place": str(place), "log": str(log)}
         )
@@ -50,13 +49,8 @@ class Job:
         if then:
             finish(zygote, *arguments(then, folder / "then"))
             self.expected_then = data_files(folder / "then")
-        self.history = History(folder / "before", log)
+        self.history = History(first, log)
         self.seen: dict[str, str] = {}
-
-    def prepare(self, place: Path) -> None:
-        self.before(self.out(place))
-        if self.out(place).exists():
-            self.old = data_files(self.out(place))
 
     def out(self, place: Path) -> Path:
         return place / "deep" / "out"
