@@ -3,12 +3,20 @@
 import logging
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from sentiment_batch.config import EvaluateOptions
 from sentiment_batch.errors import GateFailed, InputError, ModelRefused
 from sentiment_batch.labeller import Labeller
-from sentiment_batch.labelling import device_kind, labelled_chunks, model_section, open_labeller
+from sentiment_batch.labelling import (
+    check_compute,
+    compute_of,
+    device_kind,
+    labelled_chunks,
+    model_section,
+    open_labeller,
+)
 from sentiment_batch.measure.counts import Counts, add, count_rows
 from sentiment_batch.measure.gates import Gate, parse_gate
 from sentiment_batch.measure.metrics import (
@@ -49,13 +57,14 @@ def evaluate(options: EvaluateOptions) -> Metrics:
     claimed = claim(options.output, _identity(options, inputs, labeller), MARKER, options.overwrite, PREDICTIONS)
     if isinstance(claimed, dict):
         log.info("done already: %s", options.output)
-        # The figures are those that are published; the gates are tonight's, and their verdict is returned alone.
-        metrics = {**claimed, **_gated(claimed["evaluation"], gates), "already_done": True}
+        metrics = {**claimed, "already_done": True}
     else:
         try:
             metrics = _evaluate(options, labeller, inputs, gates, claimed, clock)
         finally:
             claimed.release()
+    # The figures are those that are published; the gates are tonight's, and their verdict is returned alone.
+    metrics |= _gated(metrics["evaluation"], gates)
     _raise_for_gates(metrics)
     return metrics
 
@@ -63,76 +72,82 @@ def evaluate(options: EvaluateOptions) -> Metrics:
 def _evaluate(
     options: EvaluateOptions, labeller: Labeller, inputs: Inputs, gates: list[Gate], work: Work, clock: Clock
 ) -> Metrics:
+    """The metrics that are published: this run's, or those that another run of the job wrote before it."""
     shards = plan(inputs, _CHUNK_ROWS, 2**30, options.limit_rows)
-    _check_labels(options, inputs, shards, labeller)
+    _check_split(options, inputs, shards, labeller)
     load_seconds, started = labeller.load(), time.perf_counter()
+    with Progress(sum(planned.shard.rows for planned in shards), options.progress) as progress:
+        counts = _predicted(options, labeller, inputs, shards, work, progress)
+    performance = performance_section(
+        progress.done_here, asdict(labeller.effort), time.perf_counter() - started, load_seconds
+    )
+    rows = [0] * len(inputs.files)
+    for planned in shards:
+        rows[planned.file] += planned.shard.rows
+    metrics = document(
+        "evaluate",
+        clock,
+        work.resumed,
+        job_id=work.claim.job_id,
+        identity=work.claim.identity,
+        model=model_section(labeller),
+        input=inputs.section(rows),
+        rows=rows_section(counts),
+        predictions=predictions_section(counts, labeller.labels),
+        evaluation=evaluation_section(counts["confusion"], labeller.labels),
+        performance=performance,
+    )
+    metrics = {**metrics, "headline": headline(metrics), **_gated(metrics["evaluation"], gates)}
+    published = settle_json(work, MARKER, metrics)
+    work.publish()
+    return published
+
+
+def _predicted(
+    options: EvaluateOptions,
+    labeller: Labeller,
+    inputs: Inputs,
+    shards: list[PlannedShard],
+    work: Work,
+    progress: Progress,
+) -> Counts:
+    """Label the split into its file, and return the counts of the one that is there: another run may have made it."""
     columns = tuple(inputs.schema.names)
     counts: Counts = {}
-    rows = [0] * len(inputs.files)
-    with (
-        Progress(sum(planned.shard.rows for planned in shards), options.progress) as progress,
-        PartWriter(work.store, work.scratch, PREDICTIONS, labeller.labelled_schema(inputs.schema)) as predictions,
-    ):
+    with PartWriter(work.store, work.scratch, PREDICTIONS, labeller.labelled_schema(inputs.schema)) as predictions:
         for planned in shards:
             chunks = read_chunks(inputs, planned, columns, options.text_column, _CHUNK_ROWS)
             for batch, rejects, distinct_texts in labelled_chunks(chunks, labeller, progress):
                 predictions.write(batch, rejects)
                 counts = add(counts, count_rows(batch, labeller.labels, options.prefix, options.label_column))
                 counts = add(counts, {"rows_in": batch.num_rows, "distinct_texts": distinct_texts, "rejected": 0})
-                rows[planned.file] += batch.num_rows
         if counts["nonfinite"]:
             raise ModelRefused(
                 f"{options.model} gives no finite score for {counts['nonfinite']} of {counts['rows_out']} rows; "
                 "the figures of the others would flatter it; give --dtype float32, or train it again"
             )
-        read = [shard_sha256(inputs, planned) for planned in shards]
-        account = {"job_id": work.claim.job_id, "input_sha256": read, "counts": counts}
-        sealed = predictions.seal(account, work.check_held).seal
-    if sealed["input_sha256"] != read:
+        account = {
+            "job_id": work.claim.job_id,
+            "input_sha256": [shard_sha256(inputs, planned) for planned in shards],
+            "compute": compute_of(labeller),
+            "counts": counts,
+        }
+        sealed = predictions.seal(account, work.check_held)
+    check_compute(sealed, labeller, work.store.url)
+    if sealed.seal["input_sha256"] != account["input_sha256"]:
         raise InputError(
             f"{', '.join(options.data)}: edited since {PREDICTIONS} was made from it, though size and time are the "
             f"same; nothing was published; remove {work.store.url} to begin again"
         )
-    counts = sealed["counts"]  # of the run whose predictions are there: this one, or one that was killed behind them
-    metrics = document(
-        "evaluate",
-        clock,
-        work.resumed,
-        job_id=work.claim.job_id,
-        identity=_identity(options, inputs, labeller),
-        model=model_section(labeller),
-        input=inputs.section(rows),
-        rows=rows_section(counts),
-        predictions=predictions_section(counts, labeller.labels),
-        evaluation=evaluation_section(counts["confusion"], labeller.labels),
-        performance=performance_section(
-            progress.done_here, asdict(labeller.effort), time.perf_counter() - started, load_seconds
-        ),
-    )
-    metrics = {**metrics, "headline": headline(metrics), **_gated(metrics["evaluation"], gates)}
-    published = settle_json(work, MARKER, metrics)
-    work.publish()
-    return {**published, **_gated(published["evaluation"], gates)}
+    found: Counts = sealed.seal["counts"]
+    return found
 
 
-def _check_labels(options: EvaluateOptions, inputs: Inputs, shards: list[PlannedShard], labeller: Labeller) -> None:
+def _check_split(options: EvaluateOptions, inputs: Inputs, shards: list[PlannedShard], labeller: Labeller) -> None:
     """Refuse a split whose figures would mean nothing, before the model runs."""
     found: Counter[str] = Counter()
-    column, known = options.label_column, labeller.labels
     for planned in shards:
-        path, row = inputs.files[planned.file].path, planned.shard.first_row
-        for chunk in read_chunks(inputs, planned, (options.text_column, column), options.text_column, _CHUNK_ROWS):
-            if chunk.rejects:
-                raise InputError(f"{describe(chunk.rejects[0])}; mend it: a split is measured whole or not at all")
-            names = label_names(chunk.batch.column(column), path, row, column)
-            unknown = next((number for number, name in enumerate(names) if name not in known), None)
-            if unknown is not None:
-                what = f"the label {shown_label(names[unknown])}" if names[unknown] else "no label"
-                raise InputError(
-                    f"{path}, row {row + unknown}: {what} in {column!r}; the model knows {', '.join(known)}"
-                )
-            found.update(name for name in names if name is not None)
-            row += len(names)
+        found.update(_labels(options, inputs, planned, labeller.labels))
     where = ", ".join(options.data)
     if not found:
         raise InputError(f"{where}: no rows to measure the model on")
@@ -142,6 +157,21 @@ def _check_labels(options: EvaluateOptions, inputs: Inputs, shards: list[Planned
             f"{where}: all {rows} rows are labelled {label!r}; a split with one class cannot measure a model "
             "(are the labels masked, as in the public SmSA test split? take a split with its true labels)"
         )
+
+
+def _labels(options: EvaluateOptions, inputs: Inputs, planned: PlannedShard, known: tuple[str, ...]) -> Iterator[str]:
+    """The true label of every row of a shard. Raises `InputError` for a row that has none that the model knows."""
+    column, path, row = options.label_column, inputs.files[planned.file].path, planned.shard.first_row
+    for chunk in read_chunks(inputs, planned, (options.text_column, column), options.text_column, _CHUNK_ROWS):
+        if chunk.rejects:
+            raise InputError(f"{describe(chunk.rejects[0])}; mend it: a split is measured whole or not at all")
+        names = label_names(chunk.batch.column(column), path, row, column)
+        for number, name in enumerate(names, row):
+            if name not in known:
+                what = f"the label {shown_label(name)}" if name else "no label"
+                raise InputError(f"{path}, row {number}: {what} in {column!r}; the model knows {', '.join(known)}")
+            yield name
+        row += len(names)
 
 
 def _gated(evaluation: Metrics, gates: list[Gate]) -> Metrics:
@@ -163,16 +193,7 @@ def _raise_for_gates(metrics: Metrics) -> None:
 
 def _identity(options: EvaluateOptions, inputs: Inputs, labeller: Labeller) -> Identity:
     """All that can change a figure, and nothing else."""
-    names = (
-        "text_column",
-        "label_column",
-        "columns",
-        "prefix",
-        "batch_tokens",
-        "engine",
-        "dtype",
-        "limit_rows",
-    )
+    names = ("text_column", "label_column", "columns", "prefix", "batch_tokens", "engine", "dtype", "limit_rows")
     chosen = asdict(options)
     return {
         "command": "evaluate",

@@ -8,9 +8,11 @@ import pyarrow as pa
 
 from sentiment_batch.ahead import ahead
 from sentiment_batch.config import LabelOptions
+from sentiment_batch.errors import OutputConflict
 from sentiment_batch.labeller import Labeller, Prepared
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.read.chunk import Chunk, Reject
+from sentiment_batch.write.part import Part
 
 
 class Labelled(NamedTuple):
@@ -72,6 +74,17 @@ def compute_of(labeller: Labeller) -> dict[str, Any]:
         "dtype": str(labeller.dtype).removeprefix("torch."),
         "batch_tokens": labeller.options.batch_tokens or "auto",
     }
+
+
+def check_compute(part: Part, labeller: Labeller, output: str) -> None:
+    """Raise `OutputConflict` for a part that another run of the job made with another compute than this one has."""
+    compute, made = compute_of(labeller), part.seal["compute"]
+    if made != compute:
+        theirs, ours = (" ".join(str(each.get(name)) for name in compute) for each in (made, compute))
+        raise OutputConflict(
+            f"{output}/{part.name} was made with {theirs}, this run would go on with {ours}, and an output has one: "
+            f"go on where it was begun, or remove {output} to begin again"
+        )
 
 
 def model_section(labeller: Labeller) -> dict[str, Any]:

@@ -131,12 +131,16 @@ class RemoteFile(io.RawIOBase):
         return len(data)
 
     def changed(self) -> Exception:
-        return EnvironmentFailure(f"{self.url} changed while it was read; run again to go on")
+        return ChangedMeanwhile(f"{self.url} changed while it was read; run again to go on")
 
 
 def open_remote(url: str, etag: str | None = None) -> BinaryIO:
     """A `RemoteFile` that reads a mebibyte ahead."""
     return cast(BinaryIO, io.BufferedReader(RemoteFile(url, etag), _AHEAD_BYTES))
+
+
+class ChangedMeanwhile(EnvironmentFailure):
+    """What is read is another version than when it was opened."""
 
 
 @contextmanager

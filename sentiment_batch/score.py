@@ -16,7 +16,14 @@ from sentiment_batch import MADE_BY
 from sentiment_batch.config import ScoreOptions
 from sentiment_batch.errors import InputError, OutputConflict, TooManyRejects, UsageError
 from sentiment_batch.labeller import Labeller
-from sentiment_batch.labelling import compute_of, device_kind, labelled_chunks, model_section, open_labeller
+from sentiment_batch.labelling import (
+    check_compute,
+    compute_of,
+    device_kind,
+    labelled_chunks,
+    model_section,
+    open_labeller,
+)
 from sentiment_batch.measure.counts import Counts, add, count_rows
 from sentiment_batch.measure.metrics import (
     Clock,
@@ -247,7 +254,7 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Progress
             work.withdraw(part.made)
             raise
     _check_input(job, work, planned, sealed, account["input_sha256"])  # of another run, if that one was first
-    _check_compute(job, work, sealed)
+    check_compute(sealed, job.labeller, work.store.url)
     return sealed
 
 
@@ -304,18 +311,8 @@ def _adopted(job: Job, work: Work, shards: list[PlannedShard]) -> list[Part | No
             if name in sizes:
                 log.warning("%s is not a whole part of this job: it is made again", name)
         else:
-            _check_compute(job, work, part)
+            check_compute(part, job.labeller, work.store.url)
     return found
-
-
-def _check_compute(job: Job, work: Work, part: Part) -> None:
-    compute = compute_of(job.labeller)
-    if part.seal["compute"] != compute:
-        theirs, ours = (" ".join(map(str, each.values())) for each in (part.seal["compute"], compute))
-        raise OutputConflict(
-            f"{work.store.url}/{part.name} was made with {theirs}, this run would go on with {ours}, and an output has "
-            f"one: go on where it was begun, or remove {work.store.url} to begin again"
-        )
 
 
 def _is_of(work: Work, planned: PlannedShard, seal: Seal, sizes: dict[str, int]) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sentiment_batch.config import TrainOptions
+from sentiment_batch.disk import sync_files
 from sentiment_batch.errors import UsageError
 from sentiment_batch.measure.metrics import Clock, Metrics, document, headline
 from sentiment_batch.model.folder import TRAINING, files_digest, read_model_folder
@@ -16,7 +17,7 @@ from sentiment_batch.read.split import Splits, read_splits
 from sentiment_batch.remote import is_url
 from sentiment_batch.write.claim import Identity
 from sentiment_batch.write.commit import claim
-from sentiment_batch.write.store import create_json, sync_files
+from sentiment_batch.write.store import create_json
 
 TRAINING_FORMAT = 1  # goes up when the same job would give another model: part of every job's identity
 

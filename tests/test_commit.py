@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import json
 import os
 import random
 import re
@@ -26,7 +27,7 @@ from sentiment_batch.write.beside import Beside
 from sentiment_batch.write.claim import job_id
 from sentiment_batch.write.commit import claim
 from sentiment_batch.write.lock import Lock
-from sentiment_batch.write.store import Folder, create_json
+from sentiment_batch.write.store import Folder, create_json, json_scratch
 from sentiment_batch.write.store import read_json as read_stored
 
 MARKER = "_SUCCESS"
@@ -459,9 +460,9 @@ def crash_at(step: int) -> Iterator[None]:
         return call(*args, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        names = ((os, "rename"), (os, "unlink"), (os, "fsync"), (os, "mkdir"), (shutil, "rmtree"), (beside, "exchange"))
-        for module, name in names:
-            patch.setattr(module, name, partial(counted, getattr(module, name)))
+        for name in ("rename", "replace", "unlink", "fsync", "mkdir", "rmdir"):
+            patch.setattr(os, name, partial(counted, getattr(os, name)))
+        patch.setattr(beside, "exchange", partial(counted, beside.exchange))
         yield
 
 
@@ -512,6 +513,7 @@ def test_the_rest_of_an_output_that_was_replaced_before_a_crash_is_in_nobodys_wa
     old = out.with_name(".out.old")
     old.mkdir()
     (old / "part-00000.parquet").write_text("half removed")
+    (old / ".claim.json").write_text(json.dumps({"job_id": job_id(OTHER), "identity": OTHER}))
     work = begin(out, overwrite=True)
     complete(work)
     work.publish()
@@ -550,48 +552,104 @@ def test_exchange_swaps_two_folders_in_one_step(tmp_path: Path) -> None:
     assert not beside.exchange(tmp_path / "one", tmp_path / "missing")
 
 
-@pytest.mark.parametrize("leftover", ["finished work", "a replaced output"])
-def test_the_marker_of_what_is_removed_goes_first(out: Path, monkeypatch: pytest.MonkeyPatch, leftover: str) -> None:
-    """Killed in the middle of removing it, it must not pass for finished."""
-    work = begin(out, OTHER)
-    complete(work, OTHER)
-    if leftover == "finished work":
+@pytest.mark.parametrize("leftover", ["work", "finished work", "a replaced output"])
+def test_what_is_left_by_a_crash_while_a_folder_is_emptied_is_unfinished_work(tmp_path: Path, leftover: str) -> None:
+    """It must not pass for finished, and must say whose it is to the very end."""
+    refused = 0
+    for step in range(50):
+        out = tmp_path / str(step) / "out"
+        wip = out.with_name(".out.wip")
+        work = begin(out, OTHER)
+        (work.folder / "_rejects").mkdir()
+        (work.folder / "_rejects" / "a.jsonl").write_text("theirs")
+        (work.folder / "part-00001.parquet").write_text("theirs")
+        if leftover != "work":
+            complete(work, OTHER)
         work.lock.release()
-        begun: Callable[[], object] = lambda: begin(out, JOB, overwrite=True)  # noqa: E731
-    else:
-        work.publish()
-        publish(out.with_name("newer"))
-        os.rename(out, out.with_name(".out.wip"))
-        os.rename(out.with_name("newer"), out)
-        begun = lambda: claim(str(out), JOB, MARKER)  # noqa: E731
-    removed = []
+        if leftover == "a replaced output":
+            claim(str(out), OTHER, MARKER)
+            publish(out.with_name("newer"))
+            os.rename(out, wip)
+            os.rename(out.with_name("newer"), out)
+        before, crashed = set(content(wip)), False
+        with crash_at(step):
+            try:
+                claim(str(out), JOB, MARKER, overwrite=True)
+            except Crash:
+                crashed = True
+        if not crashed:
+            break
+        if out.exists():
+            shutil.rmtree(out)
+        if (wip / MARKER).exists():
+            assert set(content(wip)) >= before - {".claim.json", ".lock"}
+        begun = wip.exists() and any(not name.startswith(".") for name in os.listdir(wip))
+        if begun:
+            with pytest.raises(OutputConflict, match=r"is the unfinished work of another job: options\.prefix"):
+                claim(str(out), JOB, MARKER)
+            refused += 1
+        else:
+            begin(out)
+    assert not crashed
+    assert refused > 2
 
-    def dies(path: Any, *_: object, **__: object) -> None:
-        removed.append(Path(path).name)
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr(shutil, "rmtree", dies)
-    monkeypatch.setattr(beside, "_empty", partial(first_step, beside._empty))
-    with pytest.raises(KeyboardInterrupt):
-        begun()
-    assert not (out.with_name(".out.wip") / MARKER).exists()
-    assert (out.with_name(".out.wip") / "part-00000.parquet").exists()
+DAMAGE = {"no claim": None, "an empty one": b"", "half of one": b'{"job_id": "', "another JSON": b"{}"}
 
 
-def first_step(empty: Callable[[Path, str], None], folder: Path, marker: str) -> None:
-    """It removes one thing and dies."""
-    with pytest.MonkeyPatch.context() as patch:
-        remove = beside._remove
-        removed: list[Path] = []
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["part-00000.parquet", ".hidden", "_rejects/a.jsonl", ".checkpoint/state.json"])
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_work_whose_claim_is_lost_is_left_alone(out: Path, damage: bytes | None, name: str, overwrite: bool) -> None:
+    """Whether it is hours of a job or the files of strangers, nobody can tell."""
+    wip = out.with_name(".out.wip")
+    (wip / name).parent.mkdir(parents=True)
+    (wip / name).write_text("worth something")
+    if damage is not None:
+        (wip / ".claim.json").write_bytes(damage)
+    before = content(wip)
+    with pytest.raises(OutputConflict, match=r"\.out\.wip has files that are not of a finished job"):
+        claim(str(out), JOB, MARKER, overwrite)
+    assert content(wip) == before
+    assert list(out.parent.iterdir()) == [wip]
 
-        def once(path: Path) -> None:
-            if removed:
-                raise KeyboardInterrupt
-            removed.append(path)
-            remove(path)
 
-        patch.setattr(beside, "_remove", once)
-        empty(folder, marker)
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_what_a_run_leaves_before_its_claim_is_in_nobodys_way(out: Path, damage: bytes | None) -> None:
+    wip = out.with_name(".out.wip")
+    for folder in (".scratch", ".checkpoint"):
+        (wip / folder).mkdir(parents=True)
+        (wip / folder / "half").write_text("x")
+    (wip / ".lock").write_text("process 1 on elsewhere")
+    if damage is not None:
+        (wip / ".claim.json").write_bytes(damage)
+    work = begin(out)
+    assert not work.resumed
+    assert sorted(content(wip)) == [".claim.json", ".lock"]
+
+
+@pytest.mark.parametrize("suffix", ["wip", "old"])
+@pytest.mark.parametrize("kind", ["folder", "link to a folder"])
+def test_what_strangers_have_beside_the_output_is_left_alone(out: Path, suffix: str, kind: str) -> None:
+    theirs = out.with_name(f".out.{suffix}")
+    target = out.with_name("target") if kind == "link to a folder" else theirs
+    publish(out, OTHER)
+    target.mkdir()
+    (target / "notes").write_text("theirs")
+    if target != theirs:
+        theirs.symlink_to(target)
+    before = content(out.parent)
+    assert isinstance(claim(str(out), OTHER, MARKER), dict)
+    assert content(out.parent) == before
+    with pytest.raises(OutputConflict, match=rf"\.out\.{suffix} has files that are not of a finished job"):
+        begin(out, overwrite=True)
+    after = content(out.parent)
+    after.pop(".out.wip/.lock", None)
+    assert after == before
+    if suffix == "old":
+        shutil.rmtree(out)
+        publish(out)  # which has no need of the name
+        assert content(target) == {"notes": b"theirs"}
 
 
 def test_work_that_is_taken_away_is_noticed(out: Path) -> None:
@@ -602,13 +660,42 @@ def test_work_that_is_taken_away_is_noticed(out: Path) -> None:
         work.check_held()
 
 
-def test_without_locks_a_run_that_another_job_overtook_does_not_publish_its_work(
-    out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_killed_run_was_about_to_write_is_taken_away_by_the_next_one(out: Path) -> None:
+    work = leave(out)
+    (work / ".scratch" / "killed").mkdir(parents=True)
+    (work / ".scratch" / "killed" / "half").write_text("of a part")
+    assert begin(out).resumed
+    assert sorted(content(work)) == [".claim.json", ".lock", "part-00000.parquet"]
+
+
+def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     def unlocked(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", unlocked)
+
+
+def test_without_locks_each_run_has_scratch_of_its_own(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may be on two hosts, and have one process number: here they are one process."""
+    without_locks(monkeypatch)
+    first = begin(out)
+    (first.scratch / "half").write_text("of a part")
+    second = begin(out)
+    assert second.resumed
+    (second.scratch / "half").write_text("of another")
+    assert (first.scratch / "half").read_text() == "of a part"
+    with json_scratch(first.scratch, "a.json", 1) as one, json_scratch(second.scratch, "a.json", 2) as other:
+        assert (second.store.create("a.json", other), first.store.create("a.json", one)) == (True, False)
+    second.release()
+    assert not second.scratch.exists()
+    assert (first.scratch / "half").read_text() == "of a part"
+    first.check_held()
+
+
+def test_without_locks_a_run_that_another_job_overtook_does_not_publish_its_work(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_locks(monkeypatch)
     overtaken = begin(out)
     other = begin(out, OTHER, overwrite=True)
     complete(other, OTHER)
@@ -642,9 +729,6 @@ def test_an_output_that_was_published_by_another_run_of_the_job_meanwhile_is_kep
 def test_a_file_system_without_locks_is_worked_on_all_the_same(
     out: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def unlocked(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", unlocked)
+    without_locks(monkeypatch)
     publish(out)
     assert "has no locks" in caplog.text

@@ -9,6 +9,8 @@ import pytest
 from conftest import LABELS, Program, needs_smsa, random_texts, sample_rows
 from sklearn.metrics import accuracy_score, classification_report, confusion_matrix
 
+from sentiment_batch.errors import Stopped
+
 
 @pytest.fixture
 def split(tmp_path: Path) -> Path:
@@ -158,6 +160,35 @@ def test_a_model_without_finite_scores_is_refused(
     assert code == 8
     assert "gives no finite score for" in err
     assert not (tmp_path / "out").exists()
+
+
+def test_predictions_of_a_killed_run_with_another_dtype_are_not_given_out_as_this_ones(
+    split: Path, tiny_model: Path, tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one on a GPU makes them, where `auto` is bfloat16, and one without goes on."""
+    import torch
+
+    from sentiment_batch.model import torch_engine
+
+    def killed(*_: object, **__: object) -> None:
+        raise Stopped(15)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch_engine, "resolve_dtype", lambda *_: torch.bfloat16)
+        patch.setattr("sentiment_batch.evaluate.settle_json", killed)
+        assert evaluated(program, tiny_model, split, tmp_path / "out")[0] == 143
+    made = tmp_path / ".out.wip" / "predictions.parquet"
+    before = made.read_bytes()
+    code, err = evaluated(program, tiny_model, split, tmp_path / "out")
+    assert code == 4
+    assert (
+        "predictions.parquet was made with torch cpu bfloat16 auto, this run would go on with torch cpu float32" in err
+    )
+    assert made.read_bytes() == before
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(torch_engine, "resolve_dtype", lambda *_: torch.bfloat16)
+    assert evaluated(program, tiny_model, split, tmp_path / "out") == (0, "")
+    assert metrics_of(tmp_path / "out")["model"]["dtype"] == "bfloat16"
 
 
 def test_long_labels_are_not_shown(tiny_model: Path, tmp_path: Path, program: Program) -> None:

@@ -11,12 +11,14 @@ import pytest
 from faults import stub
 
 from sentiment_batch.errors import OutputConflict, UsageError
+from sentiment_batch.remote import ChangedMeanwhile
 from sentiment_batch.write import in_place
 from sentiment_batch.write.bucket import Bucket
 from sentiment_batch.write.claim import CLAIM, Claim, job_id
 from sentiment_batch.write.commit import is_mount_point, settle_json
 from sentiment_batch.write.in_place import InPlace, work_in_place
 from sentiment_batch.write.manifest import MADE
+from sentiment_batch.write.settle import settle
 from sentiment_batch.write.store import Store, create_json, read_json
 
 MARKER = "_SUCCESS"
@@ -305,6 +307,23 @@ def test_a_marker_that_comes_before_the_second_claim_is_removed_by_it(store: Sto
     ours.check_held()
 
 
+def test_what_another_run_swaps_while_it_is_read_is_read_again(store: Store, tmp_path: Path) -> None:
+    """An evaluation's predictions have one name in all turns."""
+    work = begin(store)
+    add(work, "predictions.parquet")
+    (tmp_path / "ours").write_text("ours")
+    reads = 0
+
+    def found() -> str | None:
+        nonlocal reads
+        reads += 1
+        if reads == 1:
+            raise ChangedMeanwhile("predictions.parquet changed while it was read")
+        return "theirs"
+
+    assert settle(store, "predictions.parquet", tmp_path / "ours", found, work.check_held) == "theirs"
+
+
 def test_two_runs_of_one_job_share_what_they_make(bucket: str) -> None:
     """In a bucket alone: a folder has a lock, and one scratch folder."""
     store = Bucket(bucket)
@@ -426,9 +445,9 @@ def test_a_run_that_ends_while_another_one_begins_is_seen(
             end()
         return read(store, name)
 
-    def late_scratch(store: Store) -> Path:
+    def late_scratch(store: Store, alone: bool) -> Path:
         end()
-        return scratch(store)
+        return scratch(store, alone)
 
     if place == "the claim":
         monkeypatch.setattr(in_place, "read_json", late_read)

@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 
 from sentiment_batch import score as score_module
 from sentiment_batch.config import ScoreOptions
-from sentiment_batch.errors import SentimentBatchError, Stopped
+from sentiment_batch.errors import OutputConflict, SentimentBatchError, Stopped
 from sentiment_batch.labeller import Labeller
 from sentiment_batch.model.folder import read_model_folder
+from sentiment_batch.read.plan import PlannedShard
 from sentiment_batch.remote import open_bucket
 from sentiment_batch.score import score
 from sentiment_batch.write.store import Folder
@@ -387,6 +388,40 @@ def test_a_part_of_another_job_of_the_same_rows_is_not_adopted(
     out, _ = run(tmp_path, tiny_model, parquet, shard_rows=50, batch_tokens=256)
     assert published(out).column("predicted_label").equals(published(whole).column("predicted_label"))
     assert published(out).column("n_tokens").equals(published(whole).column("n_tokens"))
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_part_of_a_run_with_another_dtype_is_refused(
+    when: str, parquet: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run on a GPU, where `auto` is bfloat16, was killed, or seals the part while this one makes it, too."""
+    import torch
+
+    part, wip = "part-00001.parquet", tmp_path / ".out.wip"
+    with monkeypatch.context() as patch:
+        patch.setattr("sentiment_batch.model.torch_engine.resolve_dtype", lambda *_: torch.bfloat16)
+        other, _ = run(tmp_path, tiny_model, parquet, shard_rows=50, output=tmp_path / "other")
+    if when == "before":
+        with monkeypatch.context() as patch:
+            stop_at(patch, 6)
+            with pytest.raises(Stopped):
+                run(tmp_path, tiny_model, parquet, shard_rows=50)
+        assert (wip / "part-00000.parquet").exists()
+        shutil.copy(other / part, wip)
+    else:
+        hash_of = score_module.shard_sha256
+
+        def meanwhile(inputs: object, planned: PlannedShard) -> str:
+            if planned.index == 1:
+                shutil.copy(other / part, wip)
+            return hash_of(inputs, planned)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(score_module, "shard_sha256", meanwhile)
+    refused = rf"{part} was made with torch cpu bfloat16 auto, this run would go on with torch cpu float32 auto"
+    with pytest.raises(OutputConflict, match=refused):
+        run(tmp_path, tiny_model, parquet, shard_rows=50)
+    assert not (tmp_path / "out").exists()
+    assert (wip / part).read_bytes() == (other / part).read_bytes()
 
 
 @pytest.mark.parametrize("lost", ["part-00001.parquet", "_rejects"])

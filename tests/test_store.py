@@ -10,7 +10,7 @@ import pytest
 
 from sentiment_batch.errors import EnvironmentFailure, UsageError
 from sentiment_batch.write.bucket import Bucket
-from sentiment_batch.write.store import Folder, Store, create_json, make_folders, read_json, write_metrics_copy
+from sentiment_batch.write.store import Folder, Store, create_json, read_json, write_metrics_copy
 
 
 def scratch_file(folder: Path, content: str, name: str = "scratch") -> Path:
@@ -130,24 +130,6 @@ def test_the_bytes_are_durable_before_the_name_and_the_name_before_the_return(
     assert events == ["fsync scratch", "name", f"fsync {tmp_path.name}"]
 
 
-def test_folders_on_the_way_are_made_and_each_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: list[str] = []
-    fsync = os.fsync
-
-    def noted(descriptor: int) -> None:
-        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", noted)
-    make_folders(tmp_path / "a" / "b" / "c")
-    assert synced == [str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")]
-    make_folders(tmp_path / "a" / "b" / "c")
-    assert len(synced) == 3
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="file"):
-        make_folders(tmp_path / "file" / "x")
-
-
 def test_a_file_system_without_links_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
@@ -256,6 +238,23 @@ def test_a_file_that_may_not_be_read_is_not_taken_for_absent(tmp_path: Path) -> 
     """It would be overwritten otherwise."""
     with pytest.raises(OSError, match="directory"):
         read_json(Folder(tmp_path.parent), tmp_path.name)
+
+
+def test_two_runs_with_one_process_number_may_copy_their_metrics_to_one_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on two hosts that share a file system."""
+    replace, target = os.replace, tmp_path / "metrics.json"
+
+    def meanwhile(*paths: Path) -> None:
+        monkeypatch.undo()
+        write_metrics_copy(str(target), {"rows": 2})
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", meanwhile)
+    write_metrics_copy(str(target), {"rows": 1})
+    assert json.loads(target.read_text()) == {"rows": 1}
+    assert names(tmp_path) == ["metrics.json"]
 
 
 def test_metrics_copy_goes_where_it_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,13 @@
 """The last whole epoch of a training and the best one, on the disk as safetensors and JSON, never as a pickle."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
+from sentiment_batch.disk import replace_file
 from sentiment_batch.model.fit import Fit, own_copies
 
 
@@ -26,7 +26,7 @@ class Checkpoint:
         state = {"tensors": name, "best": _best(best_epoch), "values": values, "history": history}
         scratch = self.path.with_suffix(".tmp")
         scratch.write_text(json.dumps(state), encoding="utf-8")
-        _move(scratch, self.path)
+        replace_file(scratch, self.path)
         for old in self.folder.glob("*.safetensors"):
             if old.name not in (name, state["best"]):
                 old.unlink()
@@ -54,13 +54,4 @@ def _best(epoch: int) -> str:
 def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
     scratch = path.with_suffix(".tmp")
     save_file(tensors, scratch)
-    _move(scratch, path)
-
-
-def _move(scratch: Path, path: Path) -> None:
-    with open(scratch, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(scratch, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
+    replace_file(scratch, path)

@@ -4,14 +4,16 @@ import ctypes
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sentiment_batch.disk import sync_folder
 from sentiment_batch.errors import OutputConflict
-from sentiment_batch.write.claim import CHECKPOINT, CLAIM, CONTROL, LOCK, SCRATCH, STATE, Claim, is_claim
+from sentiment_batch.write.claim import CHECKPOINT, CLAIM, CONTROL, LOCK, STATE, Claim, is_claim
 from sentiment_batch.write.lock import Lock, lock
-from sentiment_batch.write.store import Folder, create_json, read_json, sync_folder
+from sentiment_batch.write.store import Folder, create_json, read_json
 
 
 @dataclass
@@ -21,16 +23,13 @@ class Beside:
     claim: Claim
     output: Path
     folder: Path  # what becomes the output
+    scratch: Path
     lock: Lock
     resumed: bool
 
     @property
     def store(self) -> Folder:
         return Folder(self.folder)
-
-    @property
-    def scratch(self) -> Path:
-        return self.folder / SCRATCH
 
     def check_held(self) -> None:
         """Raise `OutputConflict` if somebody took the folder away, or, where locks do not work, claimed it since."""
@@ -57,7 +56,7 @@ class Beside:
         sync_folder(self.folder)  # or they could be back in the output after a loss of power
         old = _sibling(self.output, "old")
         if self.claim.overwrite and _is_filled(self.output):
-            _remove(old)
+            _discard(old, self.claim.marker)
             if exchange(self.folder, self.output):
                 os.rename(self.folder, old)
             else:  # for a moment there is no output; the next run would finish it
@@ -67,13 +66,15 @@ class Beside:
             os.rename(self.folder, self.output)
         sync_folder(self.output.parent)
         (self.output / LOCK).unlink(missing_ok=True)  # not before: a run that looked in between would take it for free
-        shutil.rmtree(old, ignore_errors=True)
+        with suppress(OSError):  # it is in nobody's way, and the new output is there
+            _discard(old, self.claim.marker)
         self.lock.release()
 
     def release(self) -> None:
         """Let another run go on with the work; if there is nothing to go on with, leave nothing behind."""
         if self.lock.is_held() and (finished_here(self.claim, self.output) or not _begun(self.folder)):
-            _remove_held(self.folder, self.claim.marker)
+            _discard(self.folder, self.claim.marker)
+        shutil.rmtree(self.scratch, ignore_errors=True)
         self.lock.release()
 
 
@@ -86,9 +87,10 @@ def work_beside(claim: Claim, output: Path) -> Beside | dict[str, Any]:
     held = lock(folder)
     try:
         if (done := finished(claim, output)) is not None:
-            _remove_held(folder, claim.marker)  # another run published while we came for the lock
+            _discard(folder, claim.marker)  # another run published while we came for the lock
             held.release()
             return done
+        _check_ours(claim, output, held)
         store = Folder(folder)
         claimed, marker = read_json(store, CLAIM), read_json(store, claim.marker)
         found = [each for each in (claimed, marker) if is_claim(each)]
@@ -98,11 +100,10 @@ def work_beside(claim: Claim, output: Path) -> Beside | dict[str, Any]:
         mine = bool(found) and all(map(claim.is_of, found))
         if not mine:
             _empty(folder, claim.marker)
-        _remove(folder / SCRATCH)
-        (folder / SCRATCH).mkdir(mode=0o700)
+        scratch = store.own_scratch(held.alone)
         if not mine:
-            create_json(store, folder / SCRATCH, CLAIM, claim.content())
-        work = Beside(claim, output, folder, held, mine)
+            create_json(store, scratch, CLAIM, claim.content())
+        work = Beside(claim, output, folder, scratch, held, mine)
         if mine and is_claim(marker):  # all was there when the last run ended; only the rename was not
             work.publish()
             return dict(marker)
@@ -148,35 +149,67 @@ def _tidy(output: Path, marker: str) -> None:
     """
     if os.path.lexists(output / LOCK):
         _remove(output / LOCK)
-    folder = _sibling(output, "wip")
-    if folder.is_dir() and not (folder / LOCK).exists():
-        _unmark(folder, marker)
-        shutil.rmtree(folder, ignore_errors=True)
-    if os.path.lexists(_sibling(output, "old")):
-        shutil.rmtree(_sibling(output, "old"), ignore_errors=True)
+    work, old = _sibling(output, "wip"), _sibling(output, "old")
+    for folder in (old,) if os.path.lexists(work / LOCK) else (work, old):
+        with suppress(OSError):
+            _discard(folder, marker)
 
 
 def _begun(folder: Path) -> bool:
-    """Whether there is something in the work folder that is worth going on with."""
-    return (folder / CHECKPOINT / STATE).exists() or any(not name.startswith(".") for name in os.listdir(folder))
+    """Whether there is something in the work folder that is worth going on with, or that no run of ours has made."""
+    return (folder / CHECKPOINT / STATE).exists() or any(name not in CONTROL for name in os.listdir(folder))
 
 
 def _is_filled(folder: Path) -> bool:
     return folder.is_dir() and any(folder.iterdir())
 
 
-def _unmark(folder: Path, marker: str) -> None:
-    """Take the marker away before all else: what is left of a finished folder must not pass for one."""
-    if (folder / marker).exists():
-        _remove(folder / marker)
-        sync_folder(folder)
+def _is_ours(folder: Path, marker: str) -> bool:
+    """Whether a marker or a claim says what is there, or nothing is there that anybody would miss.
+
+    They are asked for in the order in which `_empty` takes them away, so that this is true all the while.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    return any(is_claim(read_json(Folder(folder), name)) for name in (marker, CLAIM)) or not _begun(folder)
+
+
+def _check_ours(claim: Claim, output: Path, held: Lock) -> None:
+    """Raise `OutputConflict` for files of strangers, or of a job whose claim is damaged, where the work is to be."""
+    work, old = _sibling(output, "wip"), _sibling(output, "old")
+    if not _is_ours(work, claim.marker):
+        held.leave()
+        raise claim.strangers(str(work))
+    if claim.overwrite and os.path.lexists(old) and not _is_ours(old, claim.marker):
+        raise claim.strangers(str(old))
 
 
 def _empty(folder: Path, marker: str) -> None:
-    _unmark(folder, marker)
-    for entry in folder.iterdir():
-        if entry.name != LOCK:
-            _remove(entry)
+    """Take away all but the lock. Killed in the middle, the rest is the unfinished work of the job that made it.
+
+    For that the marker, if it is one, becomes the claim before all else, and the claim goes last.
+    """
+    if is_claim(read_json(Folder(folder), marker)):
+        os.replace(folder / marker, folder / CLAIM)
+        sync_folder(folder)
+    for name in os.listdir(folder):
+        if name not in (LOCK, CLAIM):
+            _remove(folder / name)
+    if os.path.lexists(folder / CLAIM):
+        sync_folder(folder)
+        _remove(folder / CLAIM)
+
+
+def _discard(folder: Path, marker: str) -> None:
+    """Take a folder away, unless it is a stranger's. The lock goes last: who finds none makes a new one, and what is
+    there then is theirs.
+    """
+    if not _is_ours(folder, marker):
+        return
+    _empty(folder, marker)
+    (folder / LOCK).unlink(missing_ok=True)
+    with suppress(OSError):  # somebody is at work there already
+        folder.rmdir()
 
 
 def _remove(path: Path) -> None:
@@ -184,16 +217,6 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _remove_held(folder: Path, marker: str) -> None:
-    """The lock goes last: who finds none makes a new one, and what is there then is theirs."""
-    _empty(folder, marker)
-    (folder / LOCK).unlink()
-    try:
-        folder.rmdir()
-    except OSError:
-        return  # somebody is at work there already
 
 
 def _sibling(path: Path, suffix: str) -> Path:

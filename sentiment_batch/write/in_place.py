@@ -85,7 +85,7 @@ class InPlace:
             if self.claim.is_of(read_json(self.store, self.claim.marker)):
                 self.store.delete(self.claim.marker)
             raise
-        _tidy(self.store)
+        self._tidy()
         self._close()
 
     def release(self) -> None:
@@ -95,11 +95,17 @@ class InPlace:
                 version = self.store.version(CLAIM)
                 if self.claim.is_of(read_json(self.store, CLAIM)):
                     _put_claim(self.store, self.scratch, self.claim.given_back(), version)
-                _tidy(self.store)
+                self._tidy()
         self._close()
+
+    def _tidy(self) -> None:
+        _tidy(self.store, alone=self.lock is not None and self.lock.alone)
 
     def _close(self) -> None:
         shutil.rmtree(self.scratch, ignore_errors=True)
+        if isinstance(self.store, Folder):
+            with suppress(OSError):  # other runs may have theirs there
+                self.scratch.parent.rmdir()
         if self.lock:
             self.lock.leave()
 
@@ -114,13 +120,14 @@ def finished_in_place(claim: Claim, store: Store) -> dict[str, Any] | None:
 
 def work_in_place(claim: Claim, store: Store, lock: Lock | None = None) -> InPlace | dict[str, Any]:
     """The work in the store, or what the output's marker says if it is finished."""
+    alone = lock is not None and lock.alone
     while True:
         if (done := finished_in_place(claim, store)) is not None:
-            _tidy(store)
+            _tidy(store, alone)
             return done
-        if (seen := _look(claim, store, has_lock=lock is not None)) is None:
+        if (seen := _look(claim, store, alone)) is None:
             continue
-        scratch = _scratch(store)
+        scratch = _scratch(store, alone)
         try:
             if (taken := _take(claim, store, scratch, seen)) is not None:
                 return InPlace(taken, store, scratch, lock, resumed=taken.is_of(seen.claimed))
@@ -143,7 +150,7 @@ class _Seen(NamedTuple):
         return self.claimed if is_claim(self.claimed) else self.marker
 
 
-def _look(claim: Claim, store: Store, has_lock: bool) -> _Seen | None:
+def _look(claim: Claim, store: Store, alone: bool) -> _Seen | None:
     """What is there, if this job may have the place; None to look again, because another run did something meanwhile.
 
     Raises `OutputConflict` if the place is not for this job.
@@ -153,7 +160,7 @@ def _look(claim: Claim, store: Store, has_lock: bool) -> _Seen | None:
         return seen
     begun = _begun(store)
     if is_claim(seen.holder):
-        if begun or not (has_lock or is_free(seen.holder)):  # without a lock another run may just have begun
+        if begun or not (alone or is_free(seen.holder)):  # without a lock another run may just have begun
             published = is_claim(seen.marker) and seen.marker[JOB_ID] == seen.holder[JOB_ID]
             claim.finished(seen.holder) if published else claim.unfinished(seen.holder, store.url)
             claim.check_names(store.sizes(), store.url)
@@ -200,12 +207,10 @@ def _check_conditions(store: Store, scratch: Path, content: dict[str, Any]) -> N
             )
 
 
-def _scratch(store: Store) -> Path:
+def _scratch(store: Store, alone: bool) -> Path:
     """Where this run builds its files: on the same file system if there is one, to be linked from there."""
     if isinstance(store, Folder):
-        store.delete(SCRATCH)
-        (store.path / SCRATCH).mkdir(mode=0o700)
-        return store.path / SCRATCH
+        return store.own_scratch(alone)
     return Path(tempfile.mkdtemp(prefix="sentiment-batch-"))
 
 
@@ -214,9 +219,10 @@ def _begun(store: Store) -> bool:
     return bool(names) or store.read(f"{CHECKPOINT}/{STATE}") is not None
 
 
-def _tidy(store: Store) -> None:
+def _tidy(store: Store, alone: bool) -> None:
     """Take away what is of no use in a finished output. Its claim stays: it says whose the output is."""
     store.delete(PLAN)
     if isinstance(store, Folder):
         store.delete(CHECKPOINT)
-        store.delete(SCRATCH)
+        if alone:
+            store.delete(SCRATCH)

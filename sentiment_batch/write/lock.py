@@ -1,6 +1,10 @@
-"""One run at a time in a folder. It saves work; safety does not need it (commit.py).
+"""One run at a time in a folder. The kernel lets go of it when a process dies, so a killed run is in nobody's way.
 
-The kernel lets go of it when a process dies, however it dies, so a killed run is in nobody's way.
+Runs of one job that only make what is not there yet are safe without it: each name is given once (`Folder.create`).
+What needs it is whatever takes away or replaces: a folder with another job's files is emptied, a damaged file is
+replaced (`Folder.swap`). A file system without locks (some of NFS and FUSE) has nothing to put in its place, so each
+run looks right before whether the folder is still its own (`check_held`); one that is held up between that look and its
+deed can spoil what another made, which `verify` finds.
 """
 
 import errno
@@ -11,19 +15,23 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from sentiment_batch.disk import make_folders
 from sentiment_batch.errors import Busy
 from sentiment_batch.write.claim import LOCK
-from sentiment_batch.write.store import make_folders
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Lock:
-    """A folder that is held by this process. `path` is the lock's name in it; another run may move the folder."""
+    """A folder that is held by this process. `path` is the lock's name in it; another run may move the folder.
+
+    `alone`: no other run holds it. False only where the file system has no locks, and nobody can tell.
+    """
 
     path: Path
     descriptor: int
+    alone: bool = True
 
     def is_held(self) -> bool:
         """Whether the folder of that name is still the one that was locked."""
@@ -64,7 +72,8 @@ def lock(folder: Path) -> Lock:
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
                 raise
-            log.warning("%s has no locks: start one run at a time, two would do the work twice", folder)
+            held.alone = False
+            log.warning("%s has no locks: see to it that one run at a time works there", folder)
         if held.is_held():
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)

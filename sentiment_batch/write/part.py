@@ -79,8 +79,8 @@ class PartWriter:
         self.rows = 0
         self.rejects: list[dict[str, Any]] = []
         self.made: list[str] = []  # the names that were given to files, or were about to be
-        self._scratch_rejects = scratch / f"{name}.{os.getpid()}.rejects"
-        self._file = ScratchFile(scratch / f"{name}.{os.getpid()}")
+        self._scratch_rejects = scratch / f"{name}.rejects"
+        self._file = ScratchFile(scratch / name)
         others = {key: value for key, value in (schema.metadata or {}).items() if key != SEAL}  # an input may be a part
         self._writer = pq.ParquetWriter(
             self._file, schema.with_metadata(others), compression="zstd", compression_level=1, write_page_checksum=True

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from sentiment_batch.remote import ChangedMeanwhile
 from sentiment_batch.write.store import Store
 
 Found = TypeVar("Found")
@@ -20,7 +21,11 @@ def settle(
     """
     while not store.create(name, scratch):
         version = store.version(name)
-        if (there := found()) is not None:
+        try:
+            there = found()
+        except ChangedMeanwhile:  # another run swapped it just now
+            continue
+        if there is not None:
             return there
         check_held()
         if version is not None and store.swap(name, scratch, version):

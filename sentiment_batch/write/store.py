@@ -8,14 +8,18 @@ still stands for the very version that was looked at. All of them are durable wh
 import errno
 import json
 import os
+import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from sentiment_batch.disk import make_folders, replace_file, sync_file, sync_folder
 from sentiment_batch.errors import UsageError
 from sentiment_batch.remote import is_url
+from sentiment_batch.write.claim import SCRATCH
 from sentiment_batch.write.scratch import disk_errors, write_scratch
 
 _JSON_BYTES = 256 * 2**20
@@ -81,7 +85,7 @@ class Folder:
         return created
 
     def swap(self, name: str, scratch: Path, version: Version) -> bool:
-        """Between the look at the version and the rename only the lock keeps other runs away."""
+        """Between the look at the version and the rename only the lock keeps other runs away (lock.py)."""
         if self.version(name) != version:
             return False
         with disk_errors(self.path / name, 0):
@@ -109,6 +113,17 @@ class Folder:
     def open(self, name: str) -> BinaryIO:
         return open(self.path / name, "rb")
 
+    def own_scratch(self, alone: bool) -> Path:
+        """A new scratch folder for this run. If it is alone here, what killed runs left in theirs is taken away.
+
+        A name with the process in it would not do: on a file system that hosts share two runs may have one number.
+        """
+        shared = self.path / SCRATCH
+        if alone:
+            self.delete(SCRATCH)
+        shared.mkdir(mode=0o700, exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=shared))
+
     def delete(self, name: str) -> None:
         path = self.path / name
         try:
@@ -126,57 +141,6 @@ def _files(folder: Path) -> Iterator[Path]:
             yield from _files(entry)
 
 
-def replace_file(scratch: Path, path: Path) -> None:
-    """Give a finished scratch file a name, whatever had it before, in one step, and durably."""
-    sync_file(scratch)
-    os.replace(scratch, path)
-    sync_folder(path.parent)
-
-
-def sync_file(path: Path) -> None:
-    """Make a file's bytes durable."""
-    with _descriptor(path, os.O_RDONLY) as descriptor:
-        os.fsync(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable, as fsync makes a file's bytes."""
-    with _descriptor(folder, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
-        os.fsync(descriptor)
-
-
-def sync_files(folder: Path) -> None:
-    """Make every file in a folder durable, whoever wrote it, and their names."""
-    for path in folder.iterdir():
-        if path.is_file():
-            sync_file(path)
-    sync_folder(folder)
-
-
-@contextmanager
-def _descriptor(path: Path, flags: int) -> Iterator[int]:
-    descriptor = os.open(path, flags | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def make_folders(folder: Path) -> None:
-    """Make a folder and those on the way to it, each durable."""
-    missing = []
-    while not folder.is_dir():
-        missing.append(folder)
-        folder = folder.parent
-    for each in reversed(missing):
-        try:
-            os.mkdir(each)
-        except FileExistsError:
-            if not each.is_dir():
-                raise
-        sync_folder(each.parent)
-
-
 def create_json(store: Store, scratch: Path, name: str, value: Any) -> bool:
     """Create a JSON file whole or not at all; False if there is a file of that name.
 
@@ -187,8 +151,11 @@ def create_json(store: Store, scratch: Path, name: str, value: Any) -> bool:
 
 
 def json_scratch(scratch: Path, name: str, value: Any) -> AbstractContextManager[Path]:
-    """A scratch file with the JSON that is to have the name, for the block to give away. Raises as `create_json`."""
-    return _json_file(scratch / f"{name.lstrip('.')}.{os.getpid()}", value)
+    """A scratch file with the JSON that is to have the name, for the block to give away. Raises as `create_json`.
+
+    `scratch` is a folder that no other run has.
+    """
+    return _json_file(scratch / name.lstrip("."), value)
 
 
 @contextmanager
@@ -218,9 +185,7 @@ def write_metrics_copy(path: str | None, metrics: Any) -> None:
         raise UsageError(f"--metrics {path}: only a local file can be written")
     target = Path(path).absolute()
     make_folders(target.parent)
-    scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    scratch.unlink(missing_ok=True)
-    with _json_file(scratch, metrics):
+    with _json_file(target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp"), metrics) as scratch:
         replace_file(scratch, target)
 
 

@@ -5,6 +5,7 @@ taken out of the record there must be a state that fails, or the test would not 
 """
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,36 +19,41 @@ ROWS = 50  # two shards
 
 
 class Job:
-    """A recorded run, and what must be found after a crash in it."""
+    """A recorded run, and what must be found after a crash in it.
 
-    def __init__(self, zygote: Zygote, folder: Path, before: Callable[[Path], None], *more: object):
+    `then`: what the next run labels, if not the same. What is emptied may be the finished work of another job, which
+    must not pass for whole when that job comes back.
+    """
+
+    def __init__(
+        self,
+        zygote: Zygote,
+        folder: Path,
+        before: Callable[[Path], None],
+        *more: object,
+        then: Path | None = None,
+    ):
         self.zygote, self.folder = zygote, folder
         self.dump = write_dump(folder / "dump.tsv", ROWS)
-        self.before = before
-        self.old: dict[str, str] = {}
-        for name in ("before", "place"):
-            (folder / name).mkdir()
-            self.prepare(folder / name)
-        log = folder / "log"
-        place = folder / "place"
-        self.command = (*arguments(self.dump, "{out}"), *more)
-        ended = self.run(self.out(place), recorder={"place": str(place), "log": str(log)})
-        assert ended == 0
-        self.expected = data_files(self.out(place))
-        self.history = History(folder / "before", log)
+        first, place, log = folder / "before", folder / "place", folder / "log"
+        first.mkdir()
+        before(self.out(first))
+        self.old = data_files(self.out(first))
+        shutil.copytree(first, place)
+        ended = zygote.run(
+            *arguments(self.dump, self.out(place), *more), recorder={"place": str(place), "log": str(log)}
+        )
+        assert ended.code == 0, ended.err
+        self.expected = self.expected_then = data_files(self.out(place))
+        self.then, self.more = then or self.dump, more
+        if then:
+            finish(zygote, *arguments(then, folder / "then"))
+            self.expected_then = data_files(folder / "then")
+        self.history = History(first, log)
         self.seen: dict[str, str] = {}
-
-    def prepare(self, place: Path) -> None:
-        self.before(self.out(place))
-        if self.out(place).exists():
-            self.old = data_files(self.out(place))
 
     def out(self, place: Path) -> Path:
         return place / "deep" / "out"
-
-    def run(self, out: Path, **how: object) -> int:
-        command = [out if each == "{out}" else each for each in self.command]
-        return self.zygote.run(*command, **how).code
 
     def fault(self, disk: Disk, ended: bool) -> str:
         """What is wrong with a disk: nothing, if the output is whole or absent and the next run ends well."""
@@ -69,8 +75,8 @@ class Job:
             assert data_files(out) in ((self.expected,) if ended else (self.expected, self.old)), "it is not whole"
             verified = self.zygote.run("verify", out)
             assert verified.code == 0, verified.err
-        assert self.run(out) == 0, "the next run failed"
-        check_finished(self.zygote, out, self.expected)
+        finish(self.zygote, *arguments(self.then, out, *self.more))
+        check_finished(self.zygote, out, self.expected_then)
 
     def faults(self, most: int, without: str = "") -> tuple[int, str]:
         """How many states were looked at until one was at fault, and what was wrong with it."""
@@ -84,11 +90,10 @@ class Job:
         return count, ""
 
 
-def work_of(zygote: Zygote, dump: Path, out: Path, *kept: str) -> None:
+def work_of(zygote: Zygote, dump: Path, out: Path, *kept: str, of: str = "link", at: int = 6) -> None:
     """What a run left that was killed before it published, with these files beside the parts."""
     out.parent.mkdir()
-    place = str(out.parent)
-    ended = zygote.run(*arguments(dump, out), place=place, of="link", at=6)
+    ended = zygote.run(*arguments(dump, out), place=str(out.parent), of=of, at=at)
     assert ended.code == -9
     for name in kept:
         (out.with_name(".out.wip") / name).write_text("{}\n")
@@ -96,7 +101,9 @@ def work_of(zygote: Zygote, dump: Path, out: Path, *kept: str) -> None:
 
 @pytest.fixture(scope="module")
 def jobs(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Job]:
-    """A run for each way to begin: nothing is there; another output, to be replaced; another job's work; its own."""
+    """A run for each way to begin: nothing is there; another output, to be replaced; another job's work; that work when
+    all but its rename was done; its own work.
+    """
 
     def folder(name: str) -> Path:
         return tmp_path_factory.mktemp(name)
@@ -110,6 +117,13 @@ def jobs(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
             zygote, folder("output"), lambda out: finish(zygote, *arguments(other, out)) and None, "--overwrite"
         ),
         "work": Job(zygote, folder("work"), lambda out: work_of(zygote, other, out), "--overwrite"),
+        "finished work": Job(
+            zygote,
+            folder("finished"),
+            lambda out: work_of(zygote, other, out, of="rename", at=1),
+            "--overwrite",
+            then=other,
+        ),
         "own work": Job(zygote, same.parent, lambda out: work_of(zygote, same, out, stray)),
     }
 
