@@ -4,6 +4,7 @@ The forked run is a real process with the real command line; it has the stub in 
 given a fault (shim.py). Nothing of a case is left in the next one.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -94,8 +95,11 @@ _IMPORTED = (
     "faults.power",
     "faults.shim",
     "faults.stub",
+    "multiprocessing.synchronize",
     "obstore",
     "pandas",
+    "pyarrow.pandas_compat",
+    "pyarrow.vendored.version",
     "sentiment_batch.cli",
     "sentiment_batch.verify",
     "tqdm",
@@ -133,6 +137,7 @@ def _child(request: Any) -> None:
 def serve() -> None:
     for module in _IMPORTED:
         importlib.import_module(module)
+    gc.freeze()  # a collection in a run would write to, and so copy, every page that it shares with this process
 
     runs: dict[int, Any] = {}
     for line in sys.stdin:
