@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from sentiment_batch.errors import UsageError
+from sentiment_batch.remote import is_url
 
 Format = Literal["auto", "tsv", "csv", "parquet"]
 Device = str
@@ -71,7 +72,8 @@ class LogOptions(_Checked):
 class ReadOptions(_Checked):
     format: Format = option(
         "auto",
-        help="Format of the inputs; auto goes by the name: .parquet or .pq; .tsv, .tab or .csv, perhaps packed (.gz, .zst, .bz2).",
+        help="Format of the inputs; auto goes by the names: .parquet or .pq; .tsv, .tab or .csv, also packed (.gz, "
+        ".zst or .bz2).",
     )
     columns: tuple[str, ...] = option(
         (), help="Column names of a TSV or CSV without a header line, between commas.", commas=True
@@ -95,7 +97,12 @@ class LabelOptions(_Checked):
     batch_tokens: int | None = option(None, help="Tokens of a batch, padding included. [default: by device]", minimum=1)
     engine: Literal["auto", "torch"] = option("auto", help="What runs the model.")
     device: Device = option("auto", help="auto, cpu, cuda or cuda:N.")
-    dtype: Dtype = option("auto", help="auto is bfloat16 on a GPU that has it and float32 on a CPU.")
+    dtype: Dtype = option("auto", help="auto is bfloat16 on a GPU that has it, else float16, and float32 on a CPU.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if is_url(self.model):
+            raise UsageError(f"--model {self.model}: a model is read from a local folder; copy it there first")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -161,6 +161,7 @@ def test_the_example_job_works_on_the_sample(
     assert ended.code == 0, ended.err
     assert pq.read_table(tmp_path / "out" / "labelled").num_rows == 500
     assert "gate      macro_f1>=0.70: holds" in ended.out
+    assert "making the vocabulary and the model from the texts" in ended.err
 
 
 def test_each_step_writes_its_own_metrics_too(job: Path, tmp_path: Path, program: Program) -> None:
