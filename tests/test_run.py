@@ -46,14 +46,15 @@ def test_the_whole_job_and_again(job: Path, tmp_path: Path, program: Program) ->
     assert metrics["headline"]["evaluate_F1"] == metrics["steps"]["evaluate"]["evaluation"]["macro_f1"]
     table = pq.read_table(tmp_path / "labelled")
     assert (table.num_rows, table.schema.names[:2]) == (40, ["text", "predicted_label"])
-    again = program("run", job)
+    again = program("run", job, "--metrics", "again.json")
     assert again.code == 0
     assert again.out.count("done already") == again.err.count("done already") == 3
     for said in (ended.out, again.out):
         ends = [line.rpartition(": ")[2] for line in said.splitlines() if line.startswith("status ")]
         assert ends == ["model", "evaluation", "labelled"]
-    times = [each["run"]["ended_at"] for each in metrics["steps"].values()]
-    assert [time for time in times if f"done already, at {time}: " in again.out] == times
+    runs = [each["run"] for each in metrics["steps"].values()]
+    assert [each["run"] for each in json.loads((tmp_path / "again.json").read_text())["steps"].values()] == runs
+    assert all(f"done already, at {each['ended_at']}: " in again.out for each in runs)
 
 
 def test_a_failed_gate_labels_nothing(job: Path, tmp_path: Path, program: Program) -> None:
