@@ -160,7 +160,8 @@ def main() -> None:
     except click.ClickException as error:
         warn_of_variables()  # no job has begun and said so; one of them may be what is missing
         text = " ".join(error.format_message().split()).rstrip(".")
-        say_error(f"{text}; see {PROGRAM} {' '.join(_path(error))}--help", UsageError.exit_code)
+        command = next((f"{name} " for name in sys.argv[1:2] if name in cli.commands), "")  # click does not always tell
+        say_error(f"{text}; see {PROGRAM} {command}--help", UsageError.exit_code)
         sys.exit(UsageError.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
@@ -171,11 +172,6 @@ def _main() -> None:
     for name, value in _BEFORE_TORCH.items():
         os.environ.setdefault(name, value)
     cli.main(prog_name=PROGRAM, standalone_mode=False)
-
-
-def _path(error: click.ClickException) -> list[str]:
-    context = getattr(error, "ctx", None)
-    return [f"{context.info_name} "] if context and context.parent else []
 
 
 def _stay_offline() -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from sentiment_batch.errors import UsageError
-from sentiment_batch.remote import is_url
 
 Format = Literal["auto", "tsv", "csv", "parquet"]
 Device = str
@@ -98,11 +97,6 @@ class LabelOptions(_Checked):
     engine: Literal["auto", "torch"] = option("auto", help="What runs the model.")
     device: Device = option("auto", help="auto, cpu, cuda or cuda:N.")
     dtype: Dtype = option("auto", help="auto is bfloat16 on a GPU that has it, else float16, and float32 on a CPU.")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if is_url(self.model):
-            raise UsageError(f"--model {self.model}: a model is read from a local folder; copy it there first")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -124,12 +124,6 @@ def test_a_label_is_not_the_text(command: str) -> None:
         parse_options(command, NEEDED[command], {"text_column": "x", "label_column": "x"})
 
 
-@pytest.mark.parametrize("command", ["score", "evaluate", "predict"])
-def test_a_model_is_local(command: str) -> None:
-    with pytest.raises(UsageError, match=r"--model s3://bucket/model: a model is read from a local folder; copy it"):
-        COMMANDS[command](**{**NEEDED[command], "model": "s3://bucket/model"})
-
-
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_empty_value_is_no_value(command: str) -> None:
     """`--output "$OUT"`, where OUT is not set, is not the folder that the command is run in."""

@@ -52,9 +52,12 @@ def test_the_whole_job_and_again(job: Path, tmp_path: Path, program: Program) ->
     for said in (ended.out, again.out):
         ends = [line.rpartition(": ")[2] for line in said.splitlines() if line.startswith("status ")]
         assert ends == ["model", "evaluation", "labelled"]
-    runs = [each["run"] for each in metrics["steps"].values()]
-    assert [each["run"] for each in json.loads((tmp_path / "again.json").read_text())["steps"].values()] == runs
-    assert all(f"done already, at {each['ended_at']}: " in again.out for each in runs)
+    first, second = (
+        [each["run"] for each in json.loads((tmp_path / name).read_text())["steps"].values()]
+        for name in ("metrics.json", "again.json")
+    )
+    assert [each["id"] for each in first] == [each["id"] for each in second], "of the run that did it"
+    assert all(f"done already, at {each['ended_at']}: " in again.out for each in second)
 
 
 def test_a_failed_gate_labels_nothing(job: Path, tmp_path: Path, program: Program) -> None:
