@@ -159,7 +159,7 @@ def main() -> None:
         sys.exit(UsageError.exit_code)
     except click.ClickException as error:
         warn_of_variables()  # no job has begun and said so; one of them may be what is missing
-        text = " ".join(error.format_message().split()).rstrip(".")
+        text = " ".join(error.format_message().split()).rstrip(".?")
         command = next((f"{name} " for name in sys.argv[1:2] if name in cli.commands), "")  # click does not always tell
         say_error(f"{text}; see {PROGRAM} {command}--help", UsageError.exit_code)
         sys.exit(UsageError.exit_code)

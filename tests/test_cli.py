@@ -110,7 +110,7 @@ def test_model_folders_that_are_refused(tiny_model: Path, tmp_path: Path, progra
         (("score", "x", "--model", "m"), "Missing option '--output'"),
         (("score", "x", "--output", "o", "--model", "m", "--chunk-rows", "0"), "0 is below 1"),
         (("score", "x", "--output", "o", "--model", "m", "--colour"), "No such option '--colour'"),
-        (("scor",), "No such command 'scor'; see sentiment-batch --help"),
+        (("scor",), "Did you mean 'score'; see sentiment-batch --help"),
         (("score", "x", "--output", "o", "--model", "m", "--format", "xml"), "'parquet'; see sentiment-batch score"),
         (("score", "x", "--model", "m", "--output"), "requires an argument; see sentiment-batch score --help"),
         (("score", "x", "--output", "", "--model", "m"), "output is empty; give it a value"),
@@ -126,6 +126,7 @@ def test_usage_errors_are_one_line(arguments: tuple[str, ...], said: str, progra
     assert ended.err.startswith("error: ")
     assert said in ended.err
     assert ".;" not in ended.err
+    assert "?;" not in ended.err
     assert ended.err.count("\n") == 1
 
 
