@@ -20,7 +20,14 @@ from sentiment_batch.config import (
 )
 from sentiment_batch.errors import UsageError
 from sentiment_batch.logs import say_error, set_up_logging
-from sentiment_batch.outcome import attempt, exit_if_failed, open_standard_streams, run_command, run_job
+from sentiment_batch.outcome import (
+    attempt,
+    exit_if_failed,
+    open_standard_streams,
+    run_command,
+    run_job,
+    warn_of_variables,
+)
 from sentiment_batch.parameters import ENVIRONMENT, parameters_of
 
 PROGRAM = "sentiment-batch"
@@ -29,7 +36,7 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 
 
 @click.group(context_settings={**_HELP, "auto_envvar_prefix": ENVIRONMENT})
-@click.version_option(__version__, prog_name=PROGRAM)
+@click.version_option(__version__, prog_name=PROGRAM, allow_from_autoenv=False)  # SENTIMENT_BATCH_VERSION is no flag
 def cli() -> None:
     """Label every review of a dump exactly once, with a model that was fine-tuned once.
 
@@ -151,8 +158,10 @@ def main() -> None:
         error.show()
         sys.exit(UsageError.exit_code)
     except click.ClickException as error:
-        text = " ".join(error.format_message().split())
-        say_error(f"{text}; see {PROGRAM} {' '.join(_path(error))}--help", UsageError.exit_code)
+        warn_of_variables()  # no job has begun and said so; one of them may be what is missing
+        text = " ".join(error.format_message().split()).rstrip(".?")
+        command = next((f"{name} " for name in sys.argv[1:2] if name in cli.commands), "")  # click does not always tell
+        say_error(f"{text}; see {PROGRAM} {command}--help", UsageError.exit_code)
         sys.exit(UsageError.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
@@ -163,11 +172,6 @@ def _main() -> None:
     for name, value in _BEFORE_TORCH.items():
         os.environ.setdefault(name, value)
     cli.main(prog_name=PROGRAM, standalone_mode=False)
-
-
-def _path(error: click.ClickException) -> list[str]:
-    context = getattr(error, "ctx", None)
-    return [f"{context.info_name} "] if context and context.parent else []
 
 
 def _stay_offline() -> None:

@@ -5,7 +5,9 @@ keys of the TOML file from them, so that all three always agree; Python callers 
 """
 
 import difflib
+import math
 import tomllib
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -16,14 +18,28 @@ Format = Literal["auto", "tsv", "csv", "parquet"]
 Device = str
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
+_LARGEST = 2**63 - 1
+_SEEDS = 2**32  # as many as NumPy's old generator, which scikit-learn uses, can begin with
+
 
 def option(default: Any = MISSING, *, help: str, **settings: Any) -> Any:
     """A dataclass field that is also a command-line option; without a default it is required.
 
-    Settings: `metavar`, `minimum` (the smallest number taken), `argument` (given by position, not by a flag),
-    `commas` (one flag with values between commas).
+    Settings: `metavar`, `minimum` and `maximum` (the smallest and the largest number taken), `argument` (given by
+    position, not by a flag), `commas` (one flag with values between commas).
     """
     return field(default=default, metadata={"help": help, **settings})
+
+
+def misfit(number: float, settings: Mapping[str, Any]) -> str | None:
+    """Why an option of these settings does not take the number, if it does not: inf and nan none does."""
+    if isinstance(number, float) and not math.isfinite(number):
+        return f"{number} is not a finite number"
+    if number < settings.get("minimum", number):
+        return f"{number} is below {settings['minimum']}"
+    if number > (largest := settings.get("maximum", math.inf if isinstance(number, float) else _LARGEST)):
+        return f"{number} is above {largest}"
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,15 +52,16 @@ class _Checked:
             kind: Any = each.type
             if get_origin(kind) is Literal and value not in get_args(kind):
                 raise UsageError(f"{each.name}: {value!r} is none of {', '.join(get_args(kind))}")
-            minimum = each.metadata.get("minimum")
-            if minimum is not None and value is not None and not value >= minimum:
-                raise UsageError(f"{each.name}: {value} is below {minimum}")
+            if value == "" and each.default != "":  # what a script makes of a variable that is not set
+                raise UsageError(f"{each.name} is empty; give it a value")
+            if isinstance(value, int | float) and (wrong := misfit(value, each.metadata)):
+                raise UsageError(f"{each.name}: {wrong}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogOptions(_Checked):
     progress: Literal["auto", "bar", "log", "none"] = option(
-        "auto", help="Progress on standard error: a bar on a terminal, lines elsewhere."
+        "auto", help="Progress on standard error; auto is a bar on a terminal and a line every 30 seconds elsewhere."
     )
     log_format: Literal["text", "json"] = option("text", help="Log lines as text or as one JSON object each.")
     debug: bool = option(False, help="Show the traceback of an error.")
@@ -53,61 +70,87 @@ class LogOptions(_Checked):
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions(_Checked):
     format: Format = option(
-        "auto", help="Format of the inputs; auto goes by the file names, .gz, .zst or .bz2 behind them or not."
+        "auto",
+        help="Format of the inputs; auto goes by the names: .parquet or .pq; .tsv, .tab or .csv, also packed (.gz, "
+        ".zst or .bz2).",
     )
     columns: tuple[str, ...] = option(
         (), help="Column names of a TSV or CSV without a header line, between commas.", commas=True
     )
     text_column: str = option("text", help="Column that holds the text.")
-    limit_rows: int | None = option(None, help="Use only the first N rows, of each split in training.", minimum=1)
+    limit_rows: int | None = option(None, help="Use only the first N rows, of all inputs together.", minimum=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.text_column == getattr(self, "label_column", None):  # of those commands that have one
+            raise UsageError(f"--text-column and --label-column are both {self.text_column!r}: name two columns")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelOptions(_Checked):
     """What a `Labeller` takes: everything that decides which label a text gets."""
 
-    model: str = option(help="Model folder, as `train` writes it.", metavar="DIR")
+    model: str = option(help="Local model folder, as `train` writes it.", metavar="DIR")
     prefix: str = option("", help="Put before the name of every added column.")
     max_length: int | None = option(None, help="Cut texts to N tokens. [default: what the model allows]", minimum=3)
     batch_tokens: int | None = option(None, help="Tokens of a batch, padding included. [default: by device]", minimum=1)
     engine: Literal["auto", "torch"] = option("auto", help="What runs the model.")
     device: Device = option("auto", help="auto, cpu, cuda or cuda:N.")
-    dtype: Dtype = option("auto", help="auto is bfloat16 on a GPU that has it and float32 on a CPU.")
+    dtype: Dtype = option("auto", help="auto is bfloat16 on a GPU that has it, else float16, and float32 on a CPU.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreOptions(ReadOptions, LabelOptions, LogOptions):
-    input: tuple[str, ...] = option(help="Files, globs or folders.", argument=True)
-    output: str = option(help="Folder to publish; it must not exist, or hold this same job.", metavar="OUT")
+    input: tuple[str, ...] = option(help="Files, globs, folders or URLs, all of one format.", argument=True)
+    output: str = option(
+        help="Folder or URL to publish; it must not exist, or be empty, or hold this same job.", metavar="OUT"
+    )
     keep_columns: tuple[str, ...] = option(
         ("all",), help="Input columns to keep: all, none, or names between commas.", commas=True
     )
     label_column: str | None = option(None, help="Also score the labels in this column, in the same pass.")
-    chunk_rows: int = option(32_768, help="Rows that are labelled together.", minimum=1)
-    shard_rows: int = option(
-        131_072, help="Rows of a part at most: what a kill can cost. A compressed file is one part.", minimum=1
+    chunk_rows: int = option(
+        32_768,
+        help="Rows that are labelled together. Batches are cut from them, so another number is another job.",
+        minimum=1,
     )
-    shard_bytes: int = option(256 * 2**20, help="Input bytes of a part at most.", minimum=1)
+    shard_rows: int = option(
+        131_072,
+        help="Rows of a part at most: what a kill can cost. A compressed file is one part. Another number is another "
+        "job.",
+        minimum=1,
+    )
+    shard_bytes: int = option(
+        256 * 2**20, help="Input bytes of a part at most. Another number is another job.", minimum=1
+    )
     max_reject_rate: float = option(
-        0.01, help="Publish nothing if more than this share of the rows has no label for a fault in them.", minimum=0
+        0.01,
+        help="Publish nothing if more than this share of the rows, from 0 to 1, has no label for a fault in them.",
+        minimum=0,
+        maximum=1,
     )
     overwrite: bool = option(False, help="Replace an output that belongs to another job.")
-    metrics: str | None = option(None, help="Also write the metrics JSON here, on failure too.", metavar="FILE")
+    metrics: str | None = option(
+        None, help="Also write the metrics JSON to this local file, on failure too.", metavar="FILE"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(ReadOptions, LabelOptions, LogOptions):
-    data: tuple[str, ...] = option(help="Labelled files, globs or folders; once or more.", metavar="FILE")
-    output: str = option(help="Folder to publish.", metavar="EVAL")
+    data: tuple[str, ...] = option(help="Labelled files, globs, folders or URLs; once or more.", metavar="FILE")
+    output: str = option(help="Folder or URL to publish.", metavar="EVAL")
     label_column: str = option("label", help="Column that holds the true label.")
     gate: tuple[str, ...] = option(
         (),
-        help="A condition that must hold, once or more: macro_f1>=0.85, or recall[LABEL]>=0.8. Figures: accuracy, "
-        "macro_f1, macro_precision, macro_recall, rows; of a label precision, recall, f1.",
+        help='A condition that must hold, in quotes, once or more: "macro_f1>=0.85", or "recall[LABEL]>=0.8"; with >=, '
+        "<=, > or <. Figures: accuracy, macro_f1, macro_precision, macro_recall, from 0 to 1, and rows; of a label "
+        "precision, recall, f1.",
         metavar="CONDITION",
     )
     overwrite: bool = option(False, help="Replace the evaluation of another job.")
-    metrics: str | None = option(None, help="Also write the metrics JSON here, on failure too.", metavar="FILE")
+    metrics: str | None = option(
+        None, help="Also write the metrics JSON to this local file, on failure too.", metavar="FILE"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +161,11 @@ class PredictOptions(LabelOptions, LogOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(ReadOptions, LogOptions):
-    train: tuple[str, ...] = option(help="Labelled files to learn from, or sample:train; once or more.", metavar="FILE")
+    train: tuple[str, ...] = option(
+        help="Labelled files, globs, folders or URLs to learn from, or sample:train; once or more.", metavar="FILE"
+    )
     valid: str = option(help="Labelled file to choose the best epoch by, or sample:valid.", metavar="FILE")
-    output: str = option(help="Model folder to write.", metavar="DIR")
+    output: str = option(help="Local model folder to write.", metavar="DIR")
     base_model: str = option(
         "indobenchmark/indobert-base-p1", help="A Hugging Face Hub id, a local folder, or scratch."
     )
@@ -134,7 +179,9 @@ class TrainOptions(ReadOptions, LogOptions):
     batch_size: int | None = option(None, help="Texts of a batch. [default: by recipe]", minimum=1)
     batch_tokens: int = option(16_384, help="Tokens of a batch at most, padding included.", minimum=1)
     max_length: int = option(512, help="Cut texts to N tokens, or to what the base model allows.", minimum=3)
-    max_grad_norm: float | None = option(None, help="Clip gradients to this norm. [default: by recipe]", minimum=0)
+    max_grad_norm: float | None = option(
+        None, help="Clip gradients to this norm; 0 is no clipping. [default: by recipe]", minimum=0
+    )
     early_stop: int | None = option(
         None, help="Stop after N epochs without a better one; 0 is never. [default: by recipe]", minimum=0
     )
@@ -142,32 +189,44 @@ class TrainOptions(ReadOptions, LogOptions):
         "macro_f1", help="What the best epoch is chosen by."
     )
     class_weights: Literal["none", "balanced"] = option("none", help="balanced weighs rare labels up.")
-    seed: int = option(42, help="Seed of everything random.", minimum=0)
+    seed: int = option(42, help="Seed of everything random.", minimum=0, maximum=_SEEDS - 1)
     device: Device = option("auto", help="auto, cpu, cuda or cuda:N.")
     dtype: Literal["auto", "float32", "bfloat16"] = option(
         "auto", help="Of the arithmetic; the weights are float32. auto is bfloat16 where the device has it."
     )
+    limit_rows: int | None = option(None, help="Use only the first N rows of --train, and of --valid.", minimum=1)
     overwrite: bool = option(False, help="Replace another model in DIR.")
-    metrics: str | None = option(None, help="Also write the metrics JSON here, on failure too.", metavar="FILE")
+    metrics: str | None = option(
+        None, help="Also write the metrics JSON to this local file, on failure too.", metavar="FILE"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyOptions(LogOptions):
     output: str = option(help="Output of `score`: a folder or a URL.", argument=True)
     input: tuple[str, ...] = option(
-        (), help="Where an input lies now, if not where it was; once for each, in their order.", metavar="FILE"
+        (),
+        help="Where the inputs lie now, if they moved: files, a folder or a pattern, in their order; once or more.",
+        metavar="FILE",
     )
     skip_inputs: bool = option(False, help="Look at the output alone: the inputs are gone.")
-    metrics: str | None = option(None, help="Write what was found as JSON here.", metavar="FILE")
+    metrics: str | None = option(
+        None, help="Write what was found as JSON to this local file, on failure too.", metavar="FILE"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(LogOptions):
-    job: str = option(help="TOML file with the tables train, evaluate and score.", argument=True)
+    job: str = option(help="TOML file with one or more of the tables train, evaluate and score.", argument=True)
     set: tuple[str, ...] = option(
-        (), help="Override one key, such as score.output=labelled/2026-01-31; once or more.", metavar="TABLE.KEY=VALUE"
+        (),
+        help='Override a key, such as score.output=labelled/2026-01-31, or with a list: evaluate.gate=["rows>=100"]; '
+        "once or more.",
+        metavar="TABLE.KEY=VALUE",
     )
-    metrics: str | None = option(None, help="Write one metrics JSON of all steps here.", metavar="FILE")
+    metrics: str | None = option(
+        None, help="Write one metrics JSON of all steps to this local file, on failure too.", metavar="FILE"
+    )
 
 
 COMMANDS: dict[str, type] = {

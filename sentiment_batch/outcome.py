@@ -13,6 +13,7 @@ import click
 from sentiment_batch import stop
 from sentiment_batch.errors import EnvironmentFailure, GateFailed, SentimentBatchError, UsageError
 from sentiment_batch.logs import message_of, one_line, redacted, say_error, set_up_logging
+from sentiment_batch.parameters import unknown_variables
 from sentiment_batch.remote import is_url, lies_in
 
 Result = TypeVar("Result")
@@ -46,7 +47,7 @@ def run_job(command: str, options: Any, job: Callable[[Any], dict[str, Any]]) ->
     output = getattr(options, "output", None)
     check_metrics(options.metrics, output)
     clock = Clock()
-    set_up_logging(options.log_format)
+    _begin(options)
     stop.install()
     ended = attempt(lambda: job(options))
     metrics = getattr(ended.error, "metrics", None) or {} if isinstance(ended, Failure) else ended
@@ -72,8 +73,20 @@ def check_metrics(path: str | None, output: str | None) -> None:
 
 def run_command(options: Any, work: Callable[[], None]) -> None:
     """Run what leaves nothing behind. Exits if it failed."""
-    set_up_logging(options.log_format)
+    _begin(options)
     exit_if_failed(attempt(work), options.debug)
+
+
+def _begin(options: Any) -> None:
+    set_up_logging(options.log_format)
+    warn_of_variables()
+
+
+def warn_of_variables() -> None:
+    """Say which variables look like options and are none: a misspelt one would be ignored in silence."""
+    for name, near in unknown_variables(os.environ):
+        hint = f"; did you mean {near}?" if near else ""
+        log.warning("the variable %s sets no option of this version, and is ignored%s", name, hint)
 
 
 def attempt(work: Callable[[], Result]) -> Result | Failure:

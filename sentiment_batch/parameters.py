@@ -1,15 +1,21 @@
 """A command's dataclass of options -> the parameters of its click command, and back."""
 
+import difflib
+import re
+import tomllib
 import types
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field
 from typing import Any, Literal, Union, get_args, get_origin
 
 import click
 
-from sentiment_batch.config import COMMANDS, option_fields
+from sentiment_batch.config import COMMANDS, misfit, option_fields
 from sentiment_batch.errors import UsageError
 
 ENVIRONMENT = "SENTIMENT_BATCH"
+_NEAR = 0.8
+_LIST = re.compile(r"\s*\[\s*[\]'\"]")
 
 
 class _Commas(click.ParamType[tuple[str, ...]]):
@@ -35,10 +41,10 @@ class _Line(click.ParamType[str]):
 
 
 class _Number(click.ParamType[float]):
-    """A number at or above a minimum. TOML's true is none, and 2.7 is no whole one."""
+    """A number that fits the option's settings. TOML's true is none, and 2.7 is no whole one."""
 
-    def __init__(self, kind: type, minimum: float):
-        self.kind, self.minimum = kind, minimum
+    def __init__(self, kind: type, settings: Mapping[str, Any]):
+        self.kind, self.settings = kind, settings
         self.name = "N" if kind is int else "X"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -48,41 +54,75 @@ class _Number(click.ParamType[float]):
                 raise ValueError
         except (TypeError, ValueError, OverflowError):
             self.fail(f"{value!r} is not a {'whole ' if self.kind is int else ''}number", param, ctx)
-        if not number >= self.minimum:
-            self.fail(f"{value} is below {self.minimum}", param, ctx)
+        if wrong := misfit(number, self.settings):
+            self.fail(wrong, param, ctx)
         return number
 
 
 def parameters_of(command: str) -> list[click.Parameter]:
     """One parameter for each option of the command."""
-    return [_parameter(command, field) for field in option_fields(COMMANDS[command])]
+    return [_parameter(command, field) for field in _fields(command)]
 
 
-def parse_options(command: str, table: dict[str, Any], settings: dict[str, str]) -> Any:
-    """A command's options from a TOML table, the environment and `--set` values; a later one wins."""
+def parse_options(command: str, table: Mapping[str, Any], settings: Mapping[str, str]) -> Any:
+    """A command's options from a TOML table, the environment and `--set` values; a later one wins.
+
+    Raises `UsageError`, or click's, for what no option takes.
+    """
     click_command = click.Command(command, params=parameters_of(command))
     parameters = {str(parameter.name): parameter for parameter in click_command.params}
-    for name, value in table.items():
-        if isinstance(value, str) and (parameters[name].multiple or parameters[name].nargs == -1):
-            table = {**table, name: [value]}
-    arguments = []
+    values = dict(table)
     for name, value in settings.items():
         parameter = parameters.get(name.replace("-", "_"))
         if parameter is None:
             raise UsageError(f"--set {command}.{name}: no such option; see sentiment-batch {command} --help")
-        arguments += _as_arguments(parameter, value)
+        values[str(parameter.name)] = _set_value(f"{command}.{name}", value) if _is_list(parameter) else value
+        parameter.envvar = None  # the variable is beaten
+        if isinstance(parameter, click.Option):
+            parameter.allow_from_autoenv = False
+    for name, value in values.items():
+        if isinstance(value, str) and (parameters[name].multiple or parameters[name].nargs == -1):
+            values[name] = [value]
     context = click_command.make_context(
-        command, arguments, default_map=table, auto_envvar_prefix=f"{ENVIRONMENT}_{command.upper()}"
+        command, [], default_map=values, auto_envvar_prefix=f"{ENVIRONMENT}_{command.upper()}"
     )
     return COMMANDS[command](**context.params)
 
 
-def _as_arguments(parameter: click.Parameter, value: str) -> list[str]:
-    if isinstance(parameter, click.Argument):
-        return [value]
-    if isinstance(parameter, click.Option) and parameter.is_flag:
-        return [parameter.opts[0] if click.BOOL.convert(value, parameter, None) else parameter.secondary_opts[0]]
-    return [f"{parameter.opts[0]}={value}"]
+def _is_list(parameter: click.Parameter) -> bool:
+    return parameter.multiple or parameter.nargs == -1 or isinstance(parameter.type, _Commas)
+
+
+def _set_value(key: str, text: str) -> Any:
+    """A list if it is written as one, in TOML; else one value: `[ab]*.tsv` is a pattern."""
+    if not _LIST.match(text):
+        return text
+    try:
+        values = tomllib.loads(f"values = {text}")["values"]
+    except tomllib.TOMLDecodeError:
+        values = None
+    if not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
+        raise UsageError(f"--set {key}: {text} is not a list of texts; write it as in TOML: ['one', 'two']")
+    return values
+
+
+def unknown_variables(environment: Iterable[str]) -> Iterator[tuple[str, str | None]]:
+    """Names of variables that look like ours and set no option, each with the nearest of those that do, if one is near.
+
+    A variable may be meant for another version, so it is no error.
+    """
+    known = [f"{command}_{each.name}".upper() for command in COMMANDS for each in _fields(command)]
+    for name in sorted(environment):
+        ours, _, rest = name.upper().partition(f"{ENVIRONMENT}_")
+        if ours or not rest or (name == name.upper() and rest in known):
+            continue
+        of_its_command = [each for each in known if each.split("_")[0] == rest.split("_")[0]]
+        near = difflib.get_close_matches(rest, of_its_command or known, n=1, cutoff=_NEAR)
+        yield name, f"{ENVIRONMENT}_{near[0]}" if near else None
+
+
+def _fields(command: str) -> list[Field[Any]]:
+    return option_fields(COMMANDS[command])
 
 
 def _parameter(command: str, field: Field[Any]) -> click.Parameter:
@@ -122,5 +162,5 @@ def _type(field: Field[Any]) -> Any:
     if get_origin(kind) is tuple:
         return _Line()
     if kind in (int, float):
-        return _Number(kind, field.metadata.get("minimum", float("-inf")))
+        return _Number(kind, field.metadata)
     return str

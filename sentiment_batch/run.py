@@ -1,14 +1,17 @@
 """The whole job from one TOML file: train once, evaluate with gates, then score."""
 
 import logging
+import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
 
-from sentiment_batch.config import STEPS, LogOptions, RunOptions, option_fields, read_job
+from sentiment_batch.config import STEPS, EvaluateOptions, LogOptions, RunOptions, option_fields, read_job
 from sentiment_batch.errors import GateFailed, SentimentBatchError, UsageError
 from sentiment_batch.evaluate import evaluate
+from sentiment_batch.measure.gates import parse_gate
 from sentiment_batch.measure.metrics import Clock, Metrics, document
 from sentiment_batch.outcome import check_metrics
 from sentiment_batch.parameters import parse_options
@@ -39,35 +42,60 @@ def run(options: RunOptions) -> Metrics:
         if step != "train" and "train" in parsed:
             table.setdefault("model", parsed["train"].output)
         try:
-            parsed[step] = parse_options(step, table, settings.pop(step, {}))
-        except click.UsageError as error:
-            raise UsageError(f"{options.job}: [{step}]: {error.format_message().rstrip('.')}") from None
+            parsed[step] = _parsed(step, table, settings.pop(step, {}))
+        except UsageError as error:
+            raise UsageError(f"{options.job}: [{step}]: {error}") from None
         for metrics in (parsed[step].metrics, options.metrics):
             check_metrics(metrics, parsed[step].output)
     if settings:
         raise UsageError(f"--set {next(iter(settings))}.*: {options.job} has no such table; it has {', '.join(steps)}")
+    jobs: dict[str, Callable[[Any], Metrics]] = {
+        **JOBS,
+        "train": partial(train, check_labels=partial(_check_gates, parsed)),
+    }
     results: dict[str, Metrics] = {}
+    outputs = {step: parsed[step].output for step in steps}
     for step in steps:
-        log.info("%s: %s", step, parsed[step].output)
+        log.info("%s: %s", step, outputs[step])
         try:
-            results[step] = JOBS[step](parsed[step])
+            results[step] = jobs[step](parsed[step])
         except GateFailed as error:
             results[step] = error.metrics
             write_metrics_copy(parsed[step].metrics, results[step])
-            raise GateFailed(str(error), _metrics(clock, results)) from None
+            raise GateFailed(str(error), _metrics(clock, results, outputs)) from None
         except SentimentBatchError as error:
             error.metrics = {"steps": results}  # what was done before is in the metrics of the failure too
             raise
         write_metrics_copy(parsed[step].metrics, results[step])
-    return _metrics(clock, results)
+    return _metrics(clock, results, outputs)
 
 
-def _metrics(clock: Clock, results: dict[str, Metrics]) -> Metrics:
+def _parsed(step: str, table: dict[str, Any], settings: dict[str, str]) -> Any:
+    """The options of a step. Raises `UsageError` for what can be known to be wrong without looking at a file."""
+    try:
+        parsed = parse_options(step, table, settings)
+    except click.UsageError as error:
+        raise UsageError(error.format_message().rstrip(".")) from None
+    for condition in parsed.gate if isinstance(parsed, EvaluateOptions) else ():
+        parse_gate(condition)
+    return parsed
+
+
+def _check_gates(parsed: dict[str, Any], labels: tuple[str, ...]) -> None:
+    """Raise `UsageError` if the model that is to be trained is to be evaluated by a label that it will not have."""
+    evaluation = parsed.get("evaluate")
+    if evaluation and os.path.realpath(evaluation.model) == os.path.realpath(parsed["train"].output):
+        for condition in evaluation.gate:
+            parse_gate(condition, labels)
+
+
+def _metrics(clock: Clock, results: dict[str, Metrics], outputs: dict[str, str]) -> Metrics:
     """One account of all steps that were done; its status is that of the last."""
     last = list(results.values())[-1]
     figures = {f"{step}_{name}": value for step, each in results.items() for name, value in each["headline"].items()}
     resumed = any(each["run"]["resumed"] for each in results.values())
-    metrics = document("run", clock, resumed, steps=results, headline=figures)
+    done = {step: outputs[step] for step in results}
+    metrics = document("run", clock, resumed, steps=results, outputs=done, headline=figures)
     return {**metrics, "status": last["status"], "exit_code": last["exit_code"]}
 
 
@@ -79,5 +107,10 @@ def _settings(options: RunOptions) -> dict[str, dict[str, str]]:
         table, dot, key = name.partition(".")
         if not (equals and dot and key):
             raise UsageError(f"--set {setting!r}: write it as TABLE.KEY=VALUE, such as score.output=labelled/tonight")
-        settings.setdefault(table, {})[key] = value
+        key = key.replace("-", "_")
+        if key in settings.setdefault(table, {}):
+            raise UsageError(
+                f"--set {name} is given twice; give one, for several values a list: --set {name}=['a', 'b']"
+            )
+        settings[table][key] = value
     return settings

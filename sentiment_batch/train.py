@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,28 +25,33 @@ TRAINING_FORMAT = 1  # goes up when the same job would give another model: part 
 log = logging.getLogger(__name__)
 
 
-def train(options: TrainOptions) -> Metrics:
+def train(options: TrainOptions, check_labels: Callable[[tuple[str, ...]], None] | None = None) -> Metrics:
     """Train into `options.output` and return the metrics; those of the finished job if it was done before.
 
-    Raises `InputError`, `ModelRefused`, `OutputConflict`, `Busy`, `EnvironmentFailure` or `Stopped`; whichever it is,
-    the folder is not there, and the same call again goes on behind the last whole epoch.
+    `check_labels` is told of the labels of the data before anything is trained, and may raise. Raises `InputError`,
+    `ModelRefused`, `OutputConflict`, `Busy`, `EnvironmentFailure` or `Stopped`; whichever it is, the folder is not
+    there, and the same call again goes on behind the last whole epoch.
     """
     clock = Clock()
     if is_url(options.output):
         raise UsageError(f"--output {options.output}: a model is trained into a local folder; copy it there afterwards")
     splits = read_splits(options.train, options.valid, options.label_column, options)
+    if check_labels:
+        check_labels(splits.labels)
     recipe = recipe_of(options)
     identity = _identity(options, recipe, splits)
     claimed = claim(options.output, identity, TRAINING, options.overwrite)
     if isinstance(claimed, dict):
         log.info("done already: %s", options.output)
-        return {**_metrics(claimed, options.output, clock), "already_done": True}
+        metrics = _metrics(claimed, options.output, clock)
+        return {**metrics, "run": claimed.get("run", metrics["run"]), "already_done": True}
     try:
         report = splits.report()
         _log_report(report)
         from sentiment_batch.training import train_model  # PyTorch takes seconds to load; what is done needs none
 
         training = train_model(options, recipe, splits, report, claimed, identity)
+        training["run"] = clock.section(claimed.resumed)
         sync_files(claimed.folder)
         create_json(claimed.store, claimed.scratch, TRAINING, training)
         claimed.publish()

@@ -34,8 +34,10 @@ def train_model(
     checkpoint = Checkpoint(work.folder / CHECKPOINT / STATE)
     torch.manual_seed(options.seed)
     if options.base_model == SCRATCH:
+        log.info("making the vocabulary and the model from the texts")
         base = make_scratch_model(splits.train.texts, splits.labels, checkpoint.folder, options.seed)
     else:
+        log.info("loading the base model %s", options.base_model)
         base = load_base_model(options.base_model, options.revision, splits.labels)
     max_length = min(options.max_length, base.max_length)
     rows = len(splits.train.texts)

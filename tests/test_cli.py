@@ -64,6 +64,7 @@ def test_bad_input_is_one_line_and_its_code(name: str, tiny_model: Path, tmp_pat
     metrics = tmp_path / "metrics.json"
     ended = program(
         *("score", tmp_path / file, "--model", tiny_model, "--output", tmp_path / "out", "--metrics", metrics),
+        *("--progress", "none"),
     )
     assert ended.code == code
     assert ended.err.startswith("error: ")
@@ -109,7 +110,13 @@ def test_model_folders_that_are_refused(tiny_model: Path, tmp_path: Path, progra
         (("score", "x", "--model", "m"), "Missing option '--output'"),
         (("score", "x", "--output", "o", "--model", "m", "--chunk-rows", "0"), "0 is below 1"),
         (("score", "x", "--output", "o", "--model", "m", "--colour"), "No such option '--colour'"),
-        (("scor",), "No such command 'scor'"),
+        (("scor",), "Did you mean 'score'; see sentiment-batch --help"),
+        (("score", "x", "--output", "o", "--model", "m", "--format", "xml"), "'parquet'; see sentiment-batch score"),
+        (("score", "x", "--model", "m", "--output"), "requires an argument; see sentiment-batch score --help"),
+        (("score", "x", "--output", "", "--model", "m"), "output is empty; give it a value"),
+        (("score", "x", "--output", "o", "--model", "m", "--label-column", "text"), "are both 'text'"),
+        (("evaluate", "--data", "x", "--output", "o", "--model", "m", "--text-column", "label"), "are both 'label'"),
+        (("train", "--train", "x", "--valid", "x", "--output", "o", "--label-column", "text"), "are both 'text'"),
         (("score", "x", "--output", "o", "--model", "m", "--device", "tpu"), "no model folder"),
     ],
 )
@@ -118,7 +125,35 @@ def test_usage_errors_are_one_line(arguments: tuple[str, ...], said: str, progra
     assert ended.code in (2, 8)
     assert ended.err.startswith("error: ")
     assert said in ended.err
+    assert ".;" not in ended.err
+    assert "?;" not in ended.err
     assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["SENTIMENT_BATCH_VERSION", "SENTIMENT_BATCH_HELP", "SENTIMENT_BATCH_SCORE_HELP"])
+def test_no_variable_makes_a_night_end_before_it_began(
+    name: str, tiny_model: Path, tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster may have set which version it has: that is no wish to be told of ours, with exit 0."""
+    monkeypatch.setenv(name, "1")
+    (tmp_path / "a.tsv").write_text("text\nabc\n")
+    ended = program("score", tmp_path / "a.tsv", "--model", tiny_model, "--output", tmp_path / "out")
+    assert ended.code == 0
+    assert (tmp_path / "out" / "_SUCCESS").exists()
+    assert f"the variable {name} sets no option of this version, and is ignored" in ended.err
+
+
+def test_a_misspelt_variable_is_said(
+    tiny_model: Path, tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SENTIMENT_BATCH_SCORE_OUPUT", str(tmp_path / "out"))
+    (tmp_path / "a.tsv").write_text("text\nabc\n")
+    command = ("score", tmp_path / "a.tsv", "--model", tiny_model)
+    for others, code in ((("--output", tmp_path / "out", "--log-format", "json"), 0), ((), 2)):
+        ended = program(*command, *others)
+        assert ended.code == code
+        assert ended.err.count("did you mean SENTIMENT_BATCH_SCORE_OUTPUT?") == 1
+        assert str(tmp_path) not in ended.err.splitlines()[0], "what it is set to is nobody's business"
 
 
 def test_help_and_version(program: Program) -> None:

@@ -1,12 +1,14 @@
 from dataclasses import MISSING
 from pathlib import Path
+from typing import Any, get_args
 
+import click
 import pytest
 
 from sentiment_batch.cli import cli
 from sentiment_batch.config import COMMANDS, LabelOptions, ScoreOptions, option_fields, read_job
 from sentiment_batch.errors import UsageError
-from sentiment_batch.parameters import parse_options
+from sentiment_batch.parameters import parse_options, unknown_variables
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -32,6 +34,119 @@ def test_options_come_out_as_the_dataclass_has_them() -> None:
         overwrite=True,
         chunk_rows=7,
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "taken"),
+    [
+        ("id,text", ("id", "text")),
+        ('["id", "text"]', ("id", "text")),
+        ("['a,b']", ("a,b",)),
+        ("[]", ()),
+    ],
+)
+def test_a_setting_may_be_a_list(value: str, taken: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENTIMENT_BATCH_SCORE_COLUMNS", "of,the,environment")
+    table = {"input": ["one.tsv"], "model": "m", "output": "o", "columns": ["of", "the", "file"]}
+    assert parse_options("score", table, {"columns": value}).columns == taken
+    assert parse_options("score", table, {}).columns == ("of", "the", "environment")
+
+
+@pytest.mark.parametrize(
+    ("value", "taken"),
+    [
+        ("two.tsv", ("two.tsv",)),
+        ('[ "two.tsv", "a b.tsv" ]', ("two.tsv", "a b.tsv")),
+        ("[ab]*.tsv", ("[ab]*.tsv",)),  # a pattern
+    ],
+)
+def test_a_setting_of_several_paths(value: str, taken: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENTIMENT_BATCH_SCORE_INPUT", "three.tsv\nfour.tsv")
+    assert parse_options("score", {"model": "m", "output": "o"}, {"input": value}).input == taken
+
+
+@pytest.mark.parametrize("value", ['["a.tsv"', '["a.tsv", 1]', "['a.tsv'] x"])
+def test_a_setting_that_is_nearly_a_list(value: str) -> None:
+    with pytest.raises(UsageError, match=r"--set score.input: .* is not a list of texts; write it as in TOML"):
+        parse_options("score", {"model": "m", "output": "o"}, {"input": value})
+
+
+NEEDED: dict[str, dict[str, Any]] = {
+    "train": {"train": ("t",), "valid": "v", "output": "o"},
+    "score": {"input": ("i",), "model": "m", "output": "o"},
+    "evaluate": {"data": ("d",), "model": "m", "output": "o"},
+    "predict": {"model": "m"},
+    "verify": {"output": "o"},
+    "run": {"job": "j"},
+}
+NUMBERS = [
+    (command, each.name)
+    for command, options in COMMANDS.items()
+    for each in option_fields(options)
+    if {int, float} & {each.type, *get_args(each.type)}
+]
+
+
+@pytest.mark.parametrize(("command", "name"), NUMBERS)
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "1e400", "1" + "0" * 400, "", "x", "1 0"])
+def test_a_number_that_makes_no_sense_is_refused(command: str, name: str, value: str) -> None:
+    with pytest.raises(click.BadParameter):
+        parse_options(command, NEEDED[command], {name: value})
+    if value in ("-1", "nan", "inf"):
+        with pytest.raises(UsageError, match=name):
+            COMMANDS[command](**NEEDED[command], **{name: float(value)})
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "value", "said"),
+    [
+        ("score", "max_reject_rate", "2", "2.0 is above 1"),
+        ("score", "chunk_rows", "0", "0 is below 1"),
+        ("score", "max_length", "0", "0 is below 3"),
+        ("score", "limit_rows", "0", "0 is below 1"),
+        ("train", "seed", "4294967296", "4294967296 is above 4294967295"),
+        ("train", "epochs", "0", "0 is below 1"),
+    ],
+)
+def test_bounds(command: str, name: str, value: str, said: str) -> None:
+    with pytest.raises(click.BadParameter, match=said):
+        parse_options(command, NEEDED[command], {name: value})
+
+
+@pytest.mark.parametrize("value", ["0", "1"])
+def test_the_ends_of_a_share_are_of_it(value: str) -> None:
+    assert parse_options("score", NEEDED["score"], {"max_reject_rate": value}).max_reject_rate == float(value)
+
+
+@pytest.mark.parametrize("command", ["train", "score", "evaluate"])
+def test_a_label_is_not_the_text(command: str) -> None:
+    with pytest.raises(UsageError, match=r"--text-column and --label-column are both 'x'"):
+        parse_options(command, NEEDED[command], {"text_column": "x", "label_column": "x"})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_empty_value_is_no_value(command: str) -> None:
+    """`--output "$OUT"`, where OUT is not set, is not the folder that the command is run in."""
+    for each in option_fields(COMMANDS[command]):
+        if each.default != "" and str in {each.type, *get_args(each.type)}:
+            with pytest.raises(UsageError, match=f"^{each.name} is empty"):
+                COMMANDS[command](**{**NEEDED[command], each.name: ""})
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("SENTIMENT_BATCH_SCORE_OUPUT", "SENTIMENT_BATCH_SCORE_OUTPUT"),
+        ("SENTIMENT_BATCH_EVALUATE_GATES", "SENTIMENT_BATCH_EVALUATE_GATE"),
+        ("SENTIMENT_BATCH_SCORES_OUTPUT", "SENTIMENT_BATCH_SCORE_OUTPUT"),
+        ("sentiment_batch_score_output", "SENTIMENT_BATCH_SCORE_OUTPUT"),
+        ("SENTIMENT_BATCH_RUN_OUTPUT", None),  # `run` has none, and another command's is none of its options
+        ("SENTIMENT_BATCH_VERSION", None),
+    ],
+)
+def test_a_variable_that_is_no_option_is_found_with_the_nearest_that_is(name: str, near: str | None) -> None:
+    others = ["PATH", "SENTIMENT_BATCH", "SENTIMENT_BATCHES_X", "MY_SENTIMENT_BATCH_X", "SENTIMENT_BATCH_SCORE_MODEL"]
+    assert list(unknown_variables([*others, name])) == [(name, near)]
 
 
 def test_what_is_needed_comes_first_in_the_help() -> None:

@@ -21,7 +21,7 @@ def split(tmp_path: Path) -> Path:
 
 
 def evaluated(program: Program, model: Path, data: Path, output: Path, *others: object) -> tuple[int, str]:
-    ended = program("evaluate", "--model", model, "--data", data, "--output", output, *others)
+    ended = program("evaluate", "--model", model, "--data", data, "--output", output, "--progress", "none", *others)
     return ended.code, ended.err
 
 

@@ -94,6 +94,12 @@ def test_an_unknown_label_is_answered_with_the_known_ones(label: str) -> None:
     assert f"the model has no label {label!r}; it has positif, sangat negatif" in str(refused.value)
 
 
+def test_a_gate_can_be_looked_at_before_there_is_a_model() -> None:
+    assert parse_gate("recall[anything]>=0.8").label == "anything"
+    with pytest.raises(UsageError, match=r'write it as "macro_f1>=0.85" or "recall\[LABEL\]>=0.8"'):
+        parse_gate("recall>=0.8")
+
+
 @pytest.mark.parametrize("bound", ["high", "0,85", "85%", "nan"])
 def test_a_bound_that_is_no_number_is_refused(bound: str) -> None:
     with pytest.raises(UsageError, match="is not a number"):

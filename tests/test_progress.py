@@ -1,4 +1,4 @@
-"""measure/progress.py: a log line every 30 seconds, or a bar, or nothing."""
+"""measure/progress.py: a log line at the start and every 30 seconds, or a bar, or nothing."""
 
 import logging
 import sys
@@ -47,35 +47,35 @@ def advance(shown: Progress, clock: FakeClock, seconds: float, rows: int) -> Non
     shown.add(rows)
 
 
-def test_a_line_every_thirty_seconds(clock: FakeClock, lines: list[str]) -> None:
+def test_a_line_at_the_start_and_every_thirty_seconds(clock: FakeClock, lines: list[str]) -> None:
     with Progress(1_000, "log") as shown:
         advance(shown, clock, 29.9, 50)
-        assert lines == []
+        assert lines == ["0 of 1000 rows (0 %)"], "nobody waits half a minute for the first sign of life"
         advance(shown, clock, 0.1, 50)
-        assert lines == ["100 of 1000 rows (10 %), 3 rows/s, 4 min 30 s left"]
+        assert lines[1:] == ["100 of 1000 rows (10 %), 3 rows/s, 4 min 30 s left"]
         advance(shown, clock, 29.0, 100)
-        assert len(lines) == 1
+        assert len(lines) == 2
         advance(shown, clock, 1.0, 400)
-        assert lines[1:] == ["600 of 1000 rows (60 %), 10 rows/s, 0 min 40 s left"]
+        assert lines[2:] == ["600 of 1000 rows (60 %), 10 rows/s, 0 min 40 s left"]
 
 
 def test_a_run_that_goes_on_is_as_fast_as_it_is_itself(clock: FakeClock, lines: list[str]) -> None:
     with Progress(1_000_000, "log", done=500_000) as shown:
         advance(shown, clock, 100.0, 10_000)
         assert (shown.done, shown.done_here) == (510_000, 10_000)
-    assert lines == ["510000 of 1000000 rows (51 %), 100 rows/s, 1 h 21 min left"]
+    assert lines == ["500000 of 1000000 rows (50 %)", "510000 of 1000000 rows (51 %), 100 rows/s, 1 h 21 min left"]
 
 
 def test_lines_name_the_unit(clock: FakeClock, lines: list[str]) -> None:
     with Progress(4, "log", unit="step") as shown:
         advance(shown, clock, 60.0, 3)
-    assert lines == ["3 of 4 steps (75 %), 0 steps/s, 0 min 20 s left"]
+    assert lines == ["0 of 4 steps (0 %)", "3 of 4 steps (75 %), 0 steps/s, 0 min 20 s left"]
 
 
 def test_nothing_to_do_and_nothing_done_are_no_division_by_zero(clock: FakeClock, lines: list[str]) -> None:
     with Progress(0, "log") as shown:
         advance(shown, clock, 60.0, 0)
-    assert lines == ["0 of 0 rows (100 %), 0 rows/s, 0 min 00 s left"]
+    assert lines == ["0 of 0 rows (100 %)", "0 of 0 rows (100 %), 0 rows/s, 0 min 00 s left"]
 
 
 @pytest.mark.parametrize("style", ["bar", "none"])

@@ -56,7 +56,16 @@ def test_exit_codes_are_those_of_the_program() -> None:
     codes = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE) for code in row.split(",")}
     kinds = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)]
     ours = {each.exit_code for each in kinds if each is not errors.Stopped}
-    assert codes == ours | {0, 130, 143}
+    assert codes == ours | {0, 129, 130, 143}
+
+
+def test_fields_of_rejects_are_those_of_the_program() -> None:
+    from sentiment_batch.read.chunk import reject
+
+    described = README.partition("`_rejects/`: JSON lines")[2].partition("If more than")[0]
+    for position in ({"byte_offset": 0, "byte_length": 1}, {"row_group": 0, "row_in_group": 1}):
+        for name in reject("a.tsv", 0, position, "field_count", "", "", b""):
+            assert f"`{name}`" in described
 
 
 def test_output_columns_are_those_of_the_program(tiny_model: Path) -> None:

@@ -46,9 +46,18 @@ def test_the_whole_job_and_again(job: Path, tmp_path: Path, program: Program) ->
     assert metrics["headline"]["evaluate_F1"] == metrics["steps"]["evaluate"]["evaluation"]["macro_f1"]
     table = pq.read_table(tmp_path / "labelled")
     assert (table.num_rows, table.schema.names[:2]) == (40, ["text", "predicted_label"])
-    again = program("run", job)
+    again = program("run", job, "--metrics", "again.json")
     assert again.code == 0
     assert again.out.count("done already") == again.err.count("done already") == 3
+    for said in (ended.out, again.out):
+        ends = [line.rpartition(": ")[2] for line in said.splitlines() if line.startswith("status ")]
+        assert ends == ["model", "evaluation", "labelled"]
+    first, second = (
+        [each["run"] for each in json.loads((tmp_path / name).read_text())["steps"].values()]
+        for name in ("metrics.json", "again.json")
+    )
+    assert [each["id"] for each in first] == [each["id"] for each in second], "of the run that did it"
+    assert all(f"done already, at {each['ended_at']}: " in again.out for each in second)
 
 
 def test_a_failed_gate_labels_nothing(job: Path, tmp_path: Path, program: Program) -> None:
@@ -84,6 +93,10 @@ def test_a_flag_beats_the_variable_beats_the_file_beats_the_default(
         (("limit_rows = 40", 'limit_rows = "many"'), "'many' is not a whole number"),
         (("epochs = 1", "epochs ="), "is not valid TOML"),
         (('output = "labelled"', 'output = "labelled"\nmetrics = "labelled/x.json"'), "lies in --output"),
+        (('gate = "accuracy>=0.0"', 'gate = "accuracy=0.0"'), "[evaluate]: --gate 'accuracy=0.0': write it as"),
+        (('gate = "accuracy>=0.0"', 'gate = "auc>=0.0"'), "figures are accuracy, macro_f1"),
+        (('gate = "accuracy>=0.0"', 'gate = "recall[negatif]>=0.1"'), "the model has no label 'negatif'; it has pos"),
+        (('output = "labelled"', 'output = "labelled"\nlabel_column = "text"'), "job.toml: [score]: --text-column and"),
     ],
 )
 def test_a_mistake_in_the_file_costs_no_training(
@@ -98,12 +111,44 @@ def test_a_mistake_in_the_file_costs_no_training(
 
 @pytest.mark.parametrize(
     ("setting", "said"),
-    [("score", "write it as TABLE.KEY=VALUE"), ("x.y=1", "no such table"), ("score.x=1", "no such option")],
+    [
+        ("score", "write it as TABLE.KEY=VALUE"),
+        ("x.y=1", "no such table"),
+        ("score.x=1", "no such option"),
+        ("evaluate.gate=['rows>=1'", "is not a list of texts"),
+    ],
 )
 def test_a_setting_that_sets_nothing(setting: str, said: str, job: Path, program: Program) -> None:
     ended = program("run", job, "--set", setting)
     assert ended.code == 2
     assert said in ended.err
+
+
+def test_a_setting_that_is_given_twice_is_not_halved(job: Path, program: Program) -> None:
+    ended = program("run", job, "--set", "score.limit-rows=1", "--set", "score.limit_rows=2")
+    assert ended.code == 2
+    assert "--set score.limit_rows is given twice; give one" in ended.err
+
+
+def test_a_setting_with_several_values(job: Path, program: Program) -> None:
+    gates = "evaluate.gate=['rows>=1', 'macro_f1 > 1']"
+    ended = program("run", job, "--set", gates, "--set", "train.output=other")
+    assert ended.code == 9
+    assert "rows>=1: holds" in ended.out
+    assert "macro_f1 > 1: FAILS" in ended.out
+
+
+def test_gates_of_another_model_are_not_held_against_the_labels_of_this_one(
+    job: Path, tmp_path: Path, tiny_model: Path, program: Program
+) -> None:
+    (tmp_path / "two.tsv").write_text("text\tlabel\n" + "bagus\tpositive\nburuk\tnegative\n" * 3)
+    job.write_text(job.read_text().replace("sample:train", "two.tsv").replace("sample:valid", "two.tsv"))
+    gate = ("--set", "evaluate.gate=recall[neutral]>=0")
+    ended = program("run", job, *gate)
+    assert ended.code == 2
+    assert "the model has no label 'neutral'; it has positive, negative" in ended.err
+    assert not (tmp_path / "model").exists()
+    assert program("run", job, *gate, "--set", f"evaluate.model={tiny_model}").code == 0
 
 
 def test_no_such_file(program: Program) -> None:
@@ -120,6 +165,7 @@ def test_the_example_job_works_on_the_sample(
     assert ended.code == 0, ended.err
     assert pq.read_table(tmp_path / "out" / "labelled").num_rows == 500
     assert "gate      macro_f1>=0.70: holds" in ended.out
+    assert "making the vocabulary and the model from the texts" in ended.err
 
 
 def test_each_step_writes_its_own_metrics_too(job: Path, tmp_path: Path, program: Program) -> None:

@@ -193,6 +193,17 @@ def test_a_reject_is_described_without_its_text() -> None:
     assert describe(reject) == "a.tsv, row 7: field_count (1 fields, expected 2)"
 
 
+def test_a_header_line_is_no_row_to_learn_from(tmp_path: Path, small_chunks: None) -> None:
+    """With --columns a file has none: `label` would become a label."""
+    path = put(tmp_path / "a.tsv", b"text\tlabel\nc\tx\na\ty\n")
+    assert refusal(path, columns=("text", "label")) == (
+        f"{path}: its first line is a header line, which is no row; leave --columns out"
+    )
+    other = put(tmp_path / "b.tsv", b"c\tx\na\ty\nb\tx\ntext\tlabel\n")
+    assert read(other, columns=("text", "label")).texts == ["c", "a", "b", "text"], "further down it is a row like any"
+    assert read(path).texts == ["c", "a"]
+
+
 def test_the_sample_splits_read_whole() -> None:
     found = read("sample:train")
     assert (len(found.texts), found.blank) == (3000, 0)

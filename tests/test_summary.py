@@ -10,6 +10,7 @@ from sentiment_batch.measure.summary import summary
 
 ROWS = {"in": 12_345, "out": 12_340, "rejected": 5, "empty": 0, "null": 0, "nonfinite": 0}
 PREDICTIONS = {"share": {"positif": 0.625, "negatif": 0.375}}
+DONE = {"already_done": True, "run": {"ended_at": "2026-01-31T02:13:45+00:00"}}
 PERFORMANCE = {"rows_per_second": 1234.6, "peak_rss_bytes": 512 * 2**20}
 
 
@@ -48,13 +49,22 @@ def test_an_evaluation_with_gates() -> None:
 
 
 def test_the_steps_of_a_run_one_after_the_other() -> None:
-    steps = {"train": {"status": "done", "already_done": True}, "score": {"status": "done", "rows": ROWS}}
-    assert summary({"steps": steps}, None).split("\n") == [
+    steps = {"train": {"status": "done", **DONE}, "score": {"status": "done", "rows": ROWS}}
+    outputs = {"train": "out/model", "score": "out/labelled"}
+    assert summary({"steps": steps, "outputs": outputs}, None).split("\n") == [
         "train",
-        "status    done already",
+        "status    done already, at 2026-01-31T02:13:45+00:00: out/model",
         "",
         "score",
-        "status    done",
+        "status    done: out/labelled",
+        "rows      12,345 in = 12,340 out + 5 rejected",
+    ]
+
+
+def test_what_was_done_already_has_no_speed_as_if_it_had_just_run() -> None:
+    metrics = {"status": "done", "rows": ROWS, "performance": PERFORMANCE, **DONE}
+    assert summary(metrics, "out").split("\n") == [
+        "status    done already, at 2026-01-31T02:13:45+00:00: out",
         "rows      12,345 in = 12,340 out + 5 rejected",
     ]
 

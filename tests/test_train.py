@@ -290,6 +290,7 @@ def test_nothing_but_our_lines_is_printed(
 ) -> None:
     ended = program(*arguments(data, tiny_model, tmp_path / "model"))
     assert all(" INFO " in line for line in ended.err.splitlines()), ended.err
+    assert f"loading the base model {tiny_model}" in ended.err
     assert ended.out.startswith("status    done")
 
 

@@ -32,16 +32,20 @@ class Gate:
         return {"condition": self.condition, "value": value, "holds": bool(holds)}
 
 
-def parse_gate(condition: str, labels: tuple[str, ...]) -> Gate:
-    """`FIGURE>=BOUND`, or `FIGURE[LABEL]>=BOUND` for one class. Raises `UsageError` for anything else."""
+def parse_gate(condition: str, labels: tuple[str, ...] | None = None) -> Gate:
+    """`FIGURE>=BOUND`, or `FIGURE[LABEL]>=BOUND` for one class; >, <= and < are taken, too.
+
+    Raises `UsageError` for anything else, and for a label that is not of the model; without `labels` it may be any.
+    """
     match = _CONDITION.fullmatch(condition)
-    form = f'--gate {condition!r}: write it as "macro_f1>=0.85" or "recall[{labels[-1]}]>=0.8"'
+    label_of_form = labels[-1] if labels else "LABEL"
+    form = f'--gate {condition!r}: write it as "macro_f1>=0.85" or "recall[{label_of_form}]>=0.8"'
     if match is None:
         raise UsageError(form)
     figure, label = match["figure"], match["label"]
     if figure not in (_OVERALL if label is None else _BY_CLASS):
         raise UsageError(f"{form}; figures are {', '.join(_OVERALL)}, and of one class {', '.join(_BY_CLASS)}")
-    if label is not None and label not in labels:
+    if label is not None and labels is not None and label not in labels:
         raise UsageError(f"--gate {condition!r}: the model has no label {label!r}; it has {', '.join(labels)}")
     try:
         bound = float(match["bound"])

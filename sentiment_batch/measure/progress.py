@@ -14,7 +14,7 @@ _LOG_SECONDS = 30.0
 
 
 class Progress:
-    """Counts rows; shows them as a bar on a terminal, or as a log line every 30 seconds."""
+    """Counts rows; shows them as a bar on a terminal, or as a log line at the start and every 30 seconds."""
 
     def __init__(self, total: int, style: str, unit: str = "row", done: int = 0):
         if style == "auto":
@@ -25,6 +25,8 @@ class Progress:
         if style == "bar":
             with contextlib.suppress(OSError):  # nobody can look at it
                 self._bar = tqdm(total=total, initial=done, unit=unit, unit_scale=True, file=sys.stderr, leave=False)
+        if style == "log":
+            log.info("%s", self._position())
 
     def __enter__(self) -> "Progress":
         return self
@@ -45,11 +47,11 @@ class Progress:
             self.logged = now
             rate = self.done_here / (now - self.started)
             left = (self.total - self.done) / rate if rate else 0.0
-            share = self.done / self.total if self.total else 1.0
-            log.info(
-                "%d of %d %ss (%.0f %%), %.0f %ss/s, %s left",
-                *(self.done, self.total, self.unit, 100 * share, rate, self.unit, _duration(left)),
-            )
+            log.info("%s, %.0f %ss/s, %s left", self._position(), rate, self.unit, _duration(left))
+
+    def _position(self) -> str:
+        share = self.done / self.total if self.total else 1.0
+        return f"{self.done} of {self.total} {self.unit}s ({100 * share:.0f} %)"
 
 
 def _duration(seconds: float) -> str:

@@ -8,8 +8,11 @@ from sentiment_batch.logs import one_line, shown
 def summary(metrics: dict[str, Any], output: str | None) -> str:
     """One line for each thing worth knowing; the rest is in the metrics JSON."""
     if "steps" in metrics:
-        return "\n\n".join(f"{step}\n{summary(each, None)}" for step, each in metrics["steps"].items())
-    status = metrics["status"].replace("_", " ") + (" already" if metrics.get("already_done") else "")
+        outputs = metrics.get("outputs", {})
+        return "\n\n".join(f"{step}\n{summary(each, outputs.get(step))}" for step, each in metrics["steps"].items())
+    status = metrics["status"].replace("_", " ")
+    if metrics.get("already_done"):
+        status += f" already, at {metrics['run']['ended_at']}"  # its figures are those of that time
     lines = [("status", status + (f": {output}" if output else ""))]
     if "rows" in metrics:
         rows = metrics["rows"]
@@ -28,7 +31,7 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
         lines.append(
             ("gate", f"{gate['condition']}: {'holds' if gate['holds'] else 'FAILS'} at {figure(gate['value'])}")
         )
-    if "performance" in metrics and metrics["performance"]["rows_per_second"]:
+    if not metrics.get("already_done") and metrics.get("performance", {}).get("rows_per_second"):
         performance = metrics["performance"]
         memory = performance["peak_rss_bytes"] / 2**20
         lines.append(("speed", f"{performance['rows_per_second']:,.0f} rows/s, peak memory {memory:,.0f} MiB"))

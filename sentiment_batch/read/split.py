@@ -108,7 +108,10 @@ def read_split(paths: tuple[str, ...], label_column: str, how: ReadOptions) -> S
             if chunk.rejects:
                 raise InputError(describe(chunk.rejects[0]) + "; mend it: training takes every row or none")
             names = label_names(chunk.batch.column(label_column), path, row, label_column)
-            for text, label in zip(as_strings(chunk.batch.column(text_column)).to_pylist(), names, strict=True):
+            found = as_strings(chunk.batch.column(text_column)).to_pylist()
+            if how.columns and row == 0 and (found[:1], names[:1]) == ([text_column], [label_column]):
+                raise InputError(f"{path}: its first line is a header line, which is no row; leave --columns out")
+            for text, label in zip(found, names, strict=True):
                 if text is None or not text.strip():
                     blank += 1
                 elif not label:
