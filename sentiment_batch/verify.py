@@ -5,17 +5,15 @@ and from the inputs as recount.py reads them, and each kept value of each row is
 cannot tell without the model is whether a label is the one that the model gives.
 """
 
-import hashlib
 import logging
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import groupby, islice
-from stat import S_ISREG
-from typing import Any, cast
+from typing import Any
 
 from sentiment_batch.config import VerifyOptions
 from sentiment_batch.errors import InputError
+from sentiment_batch.file_findings import listed_files, no_files, strays, wrong_files
 from sentiment_batch.input_findings import (
     changed_inputs,
     input_rows,
@@ -27,15 +25,14 @@ from sentiment_batch.input_findings import (
 from sentiment_batch.logs import one_line
 from sentiment_batch.measure.metrics import Clock, Metrics, document, failure
 from sentiment_batch.part_findings import ROWS, wrong_counts, wrong_part
-from sentiment_batch.published import check_is_output, is_of_an_earlier_turn, read_manifest
+from sentiment_batch.published import check_is_output, read_manifest
 from sentiment_batch.read.chunk import Shard
 from sentiment_batch.read.plan import Inputs
 from sentiment_batch.row_findings import Counts, Expected
 from sentiment_batch.shapes import METRICS_SHAPE, misfits
-from sentiment_batch.write.claim import CONTROL
 from sentiment_batch.write.commit import open_store
 from sentiment_batch.write.manifest import MARKER, METRICS
-from sentiment_batch.write.store import Folder, Store, read_json
+from sentiment_batch.write.store import Store, read_json
 
 _SHOWN = 20
 _LISTED = 1000
@@ -45,7 +42,7 @@ _COMPUTE = ("engine", "device", "dtype", "batch_tokens")
 # What helps against the findings of each look. `score` makes nothing again of an output that it finds published.
 _LINK = "put the file itself in its place, or take it away if it is none of the output's"
 _DAMAGED = (
-    "remove all of the output and run its job again to make it anew; while it is there, `score` makes nothing again, "
+    "remove the whole output and run its job again to make it anew; while it is there, `score` makes nothing again, "
     'and says "done already" if the sizes are right'
 )
 _STRAY = "the output's own files are as they were published: take away what is named here, and nothing else"
@@ -67,10 +64,10 @@ def verify(options: VerifyOptions) -> Metrics:
             raise _refusal(store, clock, findings, what_helps)
 
     check_is_output(store)
-    end_if(_no_files(store), _LINK)
+    end_if(no_files(store), _LINK)
     manifest = read_manifest(store)
-    end_if(_wrong_files(store, manifest), _DAMAGED)
-    end_if(_strays(store, manifest), _STRAY)
+    end_if(wrong_files(store, manifest), _DAMAGED)
+    end_if(strays(store, manifest), _STRAY)
     inputs = None if options.skip_inputs else labelled_inputs(manifest, options.input)
     end_if(wrong_ranges(manifest, inputs), _DAMAGED)
     end_if(changed_inputs(manifest, inputs) if inputs else (), _CHANGED)
@@ -80,7 +77,7 @@ def verify(options: VerifyOptions) -> Metrics:
     recounted = {
         "parts": len(manifest["parts"]),
         "rejects_files": sum(1 for part in manifest["parts"] if part["rejects"]),
-        "bytes": sum(file["bytes"] for file in _listed(manifest).values()),
+        "bytes": sum(file["bytes"] for file in listed_files(manifest).values()),
         "inputs": len(inputs.files) if inputs else 0,
     }
     kept = {name: rows[name] for name in ("in", "out", "rejected", "empty", "null", "nonfinite")}
@@ -108,55 +105,6 @@ def _refusal(store: Store, clock: Clock, findings: list[str], what_helps: str) -
     error = InputError(f"{store.url} is not as it was published: {count}{findings[0]}; {what_helps}")
     error.metrics = {**failure("verify", clock, error.exit_code, str(error)), "findings": findings}
     return error
-
-
-def _no_files(store: Store) -> Iterator[str]:
-    """What is in a folder and is neither a file nor a folder."""
-    for path in _paths(store):
-        if os.path.islink(path) or not (os.path.isdir(path) or S_ISREG(os.lstat(path).st_mode)):
-            yield f"{os.path.relpath(path, store.url)} is a link, or no file at all"
-
-
-def _paths(store: Store) -> list[str]:
-    """Every file and folder of an output that is a folder."""
-    walked = os.walk(store.path) if isinstance(store, Folder) else ()
-    return sorted(os.path.join(place, name) for place, folders, files in walked for name in [*folders, *files])
-
-
-def _listed(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Every file of the manifest by its name."""
-    files = [manifest["metrics"], *manifest["parts"], *(part["rejects"] for part in manifest["parts"])]
-    return {file["name"]: file for file in files if file}
-
-
-def _wrong_files(store: Store, manifest: dict[str, Any]) -> Iterator[str]:
-    """Files of the manifest that are missing or changed."""
-    sizes = store.sizes()
-    for name, file in _listed(manifest).items():
-        if name not in sizes:
-            yield f"{name} is listed, but not there"
-        elif sizes[name] != file["bytes"]:
-            yield f"{name} has {sizes[name]} bytes, {file['bytes']} are listed"
-        elif (found := _sha256(store, name)) != file["sha256"]:
-            yield f"{name} has the SHA-256 {found}, {file['sha256']} is listed"
-
-
-def _strays(store: Store, manifest: dict[str, Any]) -> Iterator[str]:
-    """What is there beside the files of the manifest: a reader of the whole folder would take it for the output's."""
-    for name in sorted(store.sizes().keys() - _listed(manifest).keys() - {MARKER, *CONTROL}):
-        if is_of_an_earlier_turn(name, manifest["job_id"]):
-            yield f"{name} was left by an earlier job; the next run of `score` removes it"
-        else:
-            yield f"{name} is there, but not listed"
-    for path in filter(os.path.isdir, _paths(store)):
-        name = os.path.relpath(path, store.url)
-        if os.path.basename(name).startswith(".") and name not in CONTROL:
-            yield f"{name} is a hidden folder, which is not of the output"
-
-
-def _sha256(store: Store, name: str) -> str:
-    with store.open(name) as file:
-        return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
 
 
 def _wrong_output(store: Store, manifest: dict[str, Any], inputs: Inputs | None, counts: Counts) -> Iterator[str]:

@@ -34,6 +34,7 @@ from sentiment_batch.recount import recount
 from sentiment_batch.score import score
 from sentiment_batch.verify import verify
 from sentiment_batch.write.claim import job_id
+from sentiment_batch.write.commit import open_store
 
 ROWS = 90
 
@@ -74,7 +75,16 @@ def findings(program: Program, out: Path, tmp_path: Path, *more: object) -> list
 def test_a_true_output_has_no_findings(program: Program, out: Path) -> None:
     ended = program("verify", out)
     assert (ended.code, ended.err) == (0, "")
-    assert "90 in = 85 out + 5 rejected" in ended.out
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file() and path.name != "_SUCCESS")
+    told = [
+        f"verified  {out} is as it was published",
+        f"recounted 3 parts, 3 files of rejects, {size:,} bytes",
+        "rows      90 in = 85 out + 5 rejected",
+        "inputs    1 read again, row by row",
+    ]
+    assert ended.out.splitlines() == told
+    told[-1] = "inputs    not looked at: the output alone was recounted"
+    assert program("verify", out, "--skip-inputs").out.splitlines() == told
 
 
 def table(rows: int = ROWS) -> pa.Table:
@@ -288,6 +298,63 @@ def test_what_is_said_of_a_damaged_manifest_helps(program: Program, tmp_path: Pa
         assert "remove " not in refused(program("verify", out)), "there is nothing to remove"
         run(out, dump)
         assert program("verify", out).code == 0
+
+
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+def test_what_is_said_of_a_damaged_output_is_true(
+    program: Program, tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    out = f"{request.getfixturevalue('bucket')}/out" if kind == "bucket" else str(tmp_path / "out")
+    score_it = ("score", write_tsv(tmp_path / "dump.tsv"), "--model", "stub", "--output", out, "--max-reject-rate", 1)
+    assert program(*score_it).code == 0
+    store = open_store(out)
+    data = bytearray(store.read("part-00000.parquet") or b"")
+    data[len(data) // 2] ^= 1
+    (tmp_path / "damaged").write_bytes(data)
+    store.delete("part-00000.parquet")
+    ended = program(*score_it)
+    assert ended.code == 4
+    assert "remove the output and run again" in ended.err
+    assert store.create("part-00000.parquet", tmp_path / "damaged")
+    said = refused(program("verify", out))
+    assert "remove the whole output and run its job again to make it anew" in said
+    assert '`score` makes nothing again, and says "done already" if the sizes are right' in said
+    again = program(*score_it)
+    assert again.code == 0
+    assert "done already" in again.err
+    assert "SHA-256" in refused(program("verify", out))
+    if kind == "folder":
+        shutil.rmtree(out)
+    else:
+        for name in store.sizes():
+            store.delete(name)
+    assert program(*score_it).code == 0
+    assert program("verify", out).code == 0
+
+
+def test_what_is_no_fault_of_the_outputs_files_is_no_reason_to_remove_them(
+    program: Program, tmp_path: Path, out: Path
+) -> None:
+    whole = (tmp_path / "dump.tsv").read_bytes()
+    stray = "take away what is named here, and nothing else"
+    for name in ("part-00009.parquet", ".hidden/x"):
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text("x")
+        assert stray in refused(program("verify", out))
+        (out / name).unlink()
+    assert stray in refused(program("verify", out)), "the hidden folder"
+    (out / ".hidden").rmdir()
+    (tmp_path / "big.tsv").write_bytes(whole + b"91\treview\n" * 20_000)
+    big = run(tmp_path / "big", tmp_path / "big.tsv", shard_rows=5000)
+    data = bytearray((tmp_path / "big.tsv").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "big.tsv").write_bytes(data)
+    said = refused(program("verify", big))
+    assert "the output's own files are as they were published: give the input as it was with --input" in said
+    assert "remove" not in said
+    (out / "part-00000.parquet").rename(tmp_path / "part")
+    (out / "part-00000.parquet").symlink_to(tmp_path / "part")
+    assert "put the file itself in its place" in refused(program("verify", out))
 
 
 @pytest.mark.parametrize("place", ["parts", "rejects", "metrics"])
