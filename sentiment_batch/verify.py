@@ -45,7 +45,7 @@ _DAMAGED = (
     "remove the whole output and run its job again to make it anew; while it is there, `score` makes nothing again, "
     'and says "done already" if the sizes are right'
 )
-_STRAY = "the output's own files are as they were published: take away what is named here, and nothing else"
+_STRAY = "the output's own files are as they were published: what is named here may be taken away, and nothing else"
 _CHANGED = "the output's own files are as they were published: give the input as it was with --input, or --skip-inputs"
 
 log = logging.getLogger(__name__)

@@ -336,7 +336,7 @@ def test_what_is_no_fault_of_the_outputs_files_is_no_reason_to_remove_them(
     program: Program, tmp_path: Path, out: Path
 ) -> None:
     whole = (tmp_path / "dump.tsv").read_bytes()
-    stray = "take away what is named here, and nothing else"
+    stray = "what is named here may be taken away, and nothing else"
     for name in ("part-00009.parquet", ".hidden/x"):
         (out / name).parent.mkdir(exist_ok=True)
         (out / name).write_text("x")
@@ -834,6 +834,22 @@ def test_rejects_that_are_others_are_found(program: Program, tmp_path: Path, out
     forger.put_rejects(1, change(forger.rejects(1)))
     forger.sign()
     assert any(said in each for each in findings(program, out, tmp_path))
+
+
+@pytest.mark.parametrize("row", [30, 59])
+def test_a_row_that_is_lost_and_said_to_be_a_reject_is_found(
+    program: Program, tmp_path: Path, out: Path, row: int
+) -> None:
+    """The first row of a part, or its last, behind which no other one is looked at."""
+    forger = Forger(out)
+    (rows, seal), rejects = forger.part(1), forger.rejects(1)
+    forger.put(1, rows[1:] if row == 30 else rows[:-1], {**seal, "rejected": 3})
+    forger.put_rejects(1, sorted([*rejects, {**rejects[0], "row": row}], key=lambda each: int(each["row"])))
+    forger.sign()
+    assert findings(program, out, tmp_path, "--skip-inputs") == []
+    assert findings(program, out, tmp_path) == [
+        f"part-00001.parquet, row {row} of the input can be read, but is among the rejects"
+    ]
 
 
 def test_rejects_that_are_swapped_are_found(program: Program, tmp_path: Path, out: Path) -> None:
