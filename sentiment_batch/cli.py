@@ -143,10 +143,10 @@ def verify(options: VerifyOptions) -> None:
     Exit 0 if every file is as it was published and every row of the input is in it once, as it is in the input; else
     exit 3 with a list of what is wrong.
     """
-    from sentiment_batch.verify import verify
+    from sentiment_batch.verify import summary, verify
 
     _stay_offline()
-    run_job("verify", options, verify)
+    run_job("verify", options, verify, summary)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import click
 from sentiment_batch import stop
 from sentiment_batch.errors import EnvironmentFailure, GateFailed, SentimentBatchError, UsageError
 from sentiment_batch.logs import message_of, one_line, redacted, say_error, set_up_logging
+from sentiment_batch.measure.summary import summary
 from sentiment_batch.parameters import unknown_variables
 from sentiment_batch.remote import is_url, lies_in
 
@@ -38,10 +39,14 @@ class Failure:
     text: str
 
 
-def run_job(command: str, options: Any, job: Callable[[Any], dict[str, Any]]) -> None:
+def run_job(
+    command: str,
+    options: Any,
+    job: Callable[[Any], dict[str, Any]],
+    summary: Callable[[dict[str, Any], str | None], str] = summary,
+) -> None:
     """Run a job, print its summary, and write its metrics where asked to, on failure too. Exits if it failed."""
     from sentiment_batch.measure.metrics import Clock, failure
-    from sentiment_batch.measure.summary import summary
     from sentiment_batch.write.store import write_metrics_copy
 
     output = getattr(options, "output", None)

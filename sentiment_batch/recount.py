@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sentiment_batch.comparable import exact_values, plain_values
 from sentiment_batch.remote import is_url, open_remote
 
 Row = list[Any] | None  # the values of the columns asked for; None for a row that no Parquet row can hold
@@ -20,7 +21,6 @@ Row = list[Any] | None  # the values of the columns asked for; None for a row th
 # The limits that the README promises: a longer line, or a quoted field that is closed later, is a reject.
 LINE_BYTES = 16 * 2**20
 QUOTED_BYTES = 2**20
-_STRINGS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
 csv.field_size_limit(2**31 - 1)
 
@@ -108,11 +108,18 @@ def _csv_fields(record: bytes) -> list[str] | str | None:
         fields = next(csv.reader(io.StringIO(plain, newline="\n"), strict=True))
     except csv.Error as error:
         return "open" if "unexpected end of data" in str(error) else "bad"
-    try:
-        "".join(fields).encode()
-    except UnicodeEncodeError:
+    if not _is_utf8(text):
         return None
     return [field.replace(carriage_return, "\r") for field in fields]
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether the text came from UTF-8: of other bytes it has escapes, which no UTF-8 is made of."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _parquet_rows(path: str, columns: list[str], text_column: str) -> Iterator[Row]:
@@ -122,14 +129,13 @@ def _parquet_rows(path: str, columns: list[str], text_column: str) -> Iterator[R
         seconds = _parquet_file(raw, coerce_int96_timestamp_unit="s")
         int96 = [name for name in others if seconds.schema_arrow.field(name) != file.schema_arrow.field(name)]
         for number in range(file.num_row_groups):
-            texts = stored.read_row_group(number, columns=[text_column]).column(text_column)
-            raw_texts = texts.cast(pa.large_binary()).to_pylist()
+            texts = plain_values(stored.read_row_group(number, columns=[text_column]).column(text_column))
             group = file.read_row_group(number, columns=others)
-            values = {name: plain_values(group.column(name)) for name in others} | {text_column: _shown(raw_texts)}
+            values = {name: plain_values(group.column(name)) for name in others} | {text_column: texts}
             coarse = seconds.read_row_group(number, columns=int96)
-            values |= {name: _exact_values(group.column(name), coarse.column(name)) for name in int96}
-            for row, text in enumerate(raw_texts):
-                yield [values[name][row] for name in columns] if _is_utf8(text) else None
+            values |= {name: exact_values(group.column(name), coarse.column(name)) for name in int96}
+            for row, text in enumerate(texts):
+                yield [values[name][row] for name in columns] if _is_utf8(text or "") else None
 
 
 def _parquet_file(raw: BinaryIO, **how: Any) -> pq.ParquetFile:
@@ -144,77 +150,3 @@ def _text_file(raw: BinaryIO) -> pq.ParquetFile:
     raw.seek(size - 8 - int.from_bytes(raw.read(4), "little"))
     footer = raw.read().replace(b"ARROW:schema", b"no schema...")
     return _parquet_file(raw, metadata=pq.read_metadata(pa.BufferReader(footer)))
-
-
-def _is_utf8(value: bytes | None) -> bool:
-    try:
-        str(value or b"", "utf-8", "strict")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _shown(values: list[bytes | None]) -> list[str | None]:
-    """Strings, UTF-8 or not: other ones for other bytes."""
-    return [None if value is None else str(value, "utf-8", "surrogateescape") for value in values]
-
-
-def plain_values(column: pa.ChunkedArray | pa.Array) -> list[Any]:
-    """The column as Python values that can be compared: points in time as whole numbers, not a number as a word."""
-    return _comparable(column.type, _python_values(column))
-
-
-def _exact_values(column: pa.ChunkedArray, coarse: pa.ChunkedArray) -> list[Any]:
-    """As `plain_values`, with INT96 timestamps as they are; in `coarse` these are seconds, which hold them all."""
-    pairs = zip(_python_values(column), _python_values(coarse), strict=True)
-    return _comparable(column.type, [_exact(coarse.type, *pair) for pair in pairs])
-
-
-def _exact(type: pa.DataType, fine: Any, seconds: Any) -> Any:
-    """The value with its INT96 timestamps in nanoseconds, however many; `fine` has them modulo 2 ** 64."""
-    if fine is None:
-        return None
-    if pa.types.is_timestamp(type) and type.unit == "s":  # Parquet itself knows no seconds
-        return seconds * 10**9 + (fine - seconds * 10**9) % 2**64
-    if pa.types.is_struct(type):
-        return {field.name: _exact(field.type, fine[field.name], seconds[field.name]) for field in type}
-    if pa.types.is_map(type):
-        kinds = (type.key_type, type.item_type)
-        return [tuple(map(_exact, kinds, *entries)) for entries in zip(fine, seconds, strict=True)]
-    if pa.types.is_nested(type):
-        return [_exact(type.value_type, *pair) for pair in zip(fine, seconds, strict=True)]
-    return fine
-
-
-def _python_values(column: pa.ChunkedArray | pa.Array) -> list[Any]:
-    return list(column.cast(_plain_type(column.type)).to_pylist())
-
-
-def _comparable(type: pa.DataType, values: list[Any]) -> list[Any]:
-    if pa.types.is_nested(type):
-        return list(map(repr, values))
-    if pa.types.is_large_binary(_plain_type(type)):
-        return list(_shown(values))
-    return ["nan" if value != value else value for value in values]
-
-
-def _plain_type(type: pa.DataType) -> pa.DataType:
-    """The type that says the same in numbers and bytes: Python has no nanoseconds, and strings may be no UTF-8."""
-    if isinstance(type, pa.BaseExtensionType):
-        return _plain_type(type.storage_type)
-    if pa.types.is_dictionary(type):
-        return _plain_type(type.value_type)
-    if pa.types.is_string(type) or pa.types.is_large_string(type) or pa.types.is_string_view(type):
-        return pa.large_binary()
-    if pa.types.is_temporal(type) and not pa.types.is_interval(type):
-        return pa.int32() if pa.types.is_date32(type) or pa.types.is_time32(type) else pa.int64()
-    if pa.types.is_struct(type):
-        return pa.struct([field.with_type(_plain_type(field.type)) for field in type])
-    if pa.types.is_map(type):
-        return pa.map_(type.key_field.with_type(_plain_type(type.key_type)), _plain_type(type.item_type))
-    if pa.types.is_fixed_size_list(type):
-        return pa.list_(_plain_type(type.value_type), type.list_size)
-    if pa.types.is_list(type) or pa.types.is_large_list(type):
-        make = pa.list_ if pa.types.is_list(type) else pa.large_list
-        return make(type.value_field.with_type(_plain_type(type.value_type)))
-    return type

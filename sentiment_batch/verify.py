@@ -5,35 +5,48 @@ and from the inputs as recount.py reads them, and each kept value of each row is
 cannot tell without the model is whether a label is the one that the model gives.
 """
 
-import hashlib
 import logging
-import os
-import zlib
 from collections import deque
-from collections.abc import Iterator
-from itertools import islice
-from stat import S_ISREG
-from typing import Any, cast
-
-import pyarrow as pa
+from collections.abc import Iterable, Iterator
+from itertools import groupby, islice
+from typing import Any
 
 from sentiment_batch.config import VerifyOptions
-from sentiment_batch.errors import InputError, UsageError, is_passing
+from sentiment_batch.errors import InputError
+from sentiment_batch.file_findings import listed_files, no_files, strays, wrong_files
+from sentiment_batch.input_findings import (
+    changed_inputs,
+    input_rows,
+    kept_schema,
+    labelled_inputs,
+    left_over,
+    wrong_ranges,
+)
+from sentiment_batch.logs import one_line
 from sentiment_batch.measure.metrics import Clock, Metrics, document, failure
-from sentiment_batch.part_findings import ROWS, Counts, Expected, wrong_counts, wrong_part
-from sentiment_batch.published import METRICS_SHAPE, misfits, read_manifest
+from sentiment_batch.part_findings import ROWS, wrong_counts, wrong_part
+from sentiment_batch.published import check_is_output, read_manifest
 from sentiment_batch.read.chunk import Shard
-from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, shard_sha256
-from sentiment_batch.recount import Row, recount
-from sentiment_batch.write.claim import CONTROL
+from sentiment_batch.read.plan import Inputs
+from sentiment_batch.row_findings import Counts, Expected
+from sentiment_batch.shapes import METRICS_SHAPE, misfits
 from sentiment_batch.write.commit import open_store
 from sentiment_batch.write.manifest import MARKER, METRICS
-from sentiment_batch.write.store import Folder, Store, read_json
+from sentiment_batch.write.store import Store, read_json
 
 _SHOWN = 20
 _LISTED = 1000
-_LARGEST = 2**53
 _KINDS = ("in", "out", "rejected", "scored", "empty", "null", "nonfinite", "truncated")
+_COMPUTE = ("engine", "device", "dtype", "batch_tokens")
+
+# What helps against the findings of each look. `score` makes nothing again of an output that it finds published.
+_LINK = "put the file itself in its place, or take it away if it is none of the output's"
+_DAMAGED = (
+    "remove the whole output and run its job again to make it anew; while it is there, `score` makes nothing again, "
+    'and says "done already" if the sizes are right'
+)
+_STRAY = "the output's own files are as they were published: what is named here may be taken away, and nothing else"
+_CHANGED = "the output's own files are as they were published: give the input as it was with --input, or --skip-inputs"
 
 log = logging.getLogger(__name__)
 
@@ -41,87 +54,57 @@ log = logging.getLogger(__name__)
 def verify(options: VerifyOptions) -> Metrics:
     """Recount the output and return how many rows of each kind it has.
 
-    Raises `InputError` if it is not published or if anything is wrong with it; its `metrics` list every finding, up to
-    a thousand of the rows.
+    Raises `InputError` if it is not published or if anything is wrong with it: the first look that finds something is
+    the last. Its `metrics` list every finding of that look, up to a thousand of them.
     """
-    clock = Clock()
-    store = open_store(options.output)
-    findings = _no_files(store)
-    counts = Counts()
-    if not findings:
-        manifest = read_manifest(store)
-        findings = _wrong_files(store, manifest)
-    if not findings:  # what is not the file that was published needs no further look
-        inputs = None if options.skip_inputs else _inputs(manifest, options.input)
-        findings = list(islice(_wrong_output(store, manifest, inputs, counts), _LISTED))
-        findings = findings or list(_wrong_totals(store, manifest, counts))
-    if findings:
-        for finding in findings[:_SHOWN]:
-            log.error("%s", finding)
-        count = f"{len(findings)} findings, first: " if len(findings) > 1 else ""
-        error = InputError(f"{store.url} is not as it was published: {count}{findings[0]}")
-        error.metrics = {**failure("verify", clock, error.exit_code, str(error)), "findings": findings}
-        raise error
+    clock, counts, store = Clock(), Counts(), open_store(options.output)
+
+    def end_if(found: Iterable[str], what_helps: str) -> None:
+        if findings := list(islice(found, _LISTED)):
+            raise _refusal(store, clock, findings, what_helps)
+
+    check_is_output(store)
+    end_if(no_files(store), _LINK)
+    manifest = read_manifest(store)
+    end_if(wrong_files(store, manifest), _DAMAGED)
+    end_if(strays(store, manifest), _STRAY)
+    inputs = None if options.skip_inputs else labelled_inputs(manifest, options.input)
+    end_if(wrong_ranges(manifest, inputs), _DAMAGED)
+    end_if(changed_inputs(manifest, inputs) if inputs else (), _CHANGED)
+    end_if(_wrong_output(store, manifest, inputs, counts), _DAMAGED)
+    end_if(_wrong_totals(store, manifest, counts), _DAMAGED)
     rows = _rows(counts)
+    recounted = {
+        "parts": len(manifest["parts"]),
+        "rejects_files": sum(1 for part in manifest["parts"] if part["rejects"]),
+        "bytes": sum(file["bytes"] for file in listed_files(manifest).values()),
+        "inputs": len(inputs.files) if inputs else 0,
+    }
     kept = {name: rows[name] for name in ("in", "out", "rejected", "empty", "null", "nonfinite")}
-    return document("verify", clock, rows=kept, findings=[], inputs_checked=not options.skip_inputs)
+    return document("verify", clock, rows=kept, recounted=recounted, findings=[], inputs_checked=inputs is not None)
 
 
-def _no_files(store: Store) -> list[str]:
-    """What is in a folder and is neither a file nor a folder that a reader would look into."""
-    found = []
-    for place, folders, files in os.walk(store.path) if isinstance(store, Folder) else ():
-        for name in [*folders, *files]:
-            path = os.path.join(place, name)
-            shown = os.path.relpath(path, store.url)
-            if os.path.islink(path) or (name in files and not S_ISREG(os.lstat(path).st_mode)):
-                found.append(f"{shown} is a link, or no file at all")
-            elif name in folders and name.startswith(".") and shown not in CONTROL:
-                found.append(f"{shown} is a hidden folder, which is not of the output")
-    return sorted(found)
+def summary(metrics: Metrics, output: str | None) -> str:
+    """What was recounted, in a few lines for a person."""
+    rows, recounted = metrics["rows"], metrics["recounted"]
+    files = f"{recounted['parts']:,} parts, {recounted['rejects_files']:,} files of rejects"
+    inputs = f"{recounted['inputs']:,} read again, row by row"
+    lines = {
+        "verified": f"{output} is as it was published",
+        "recounted": f"{files}, {recounted['bytes']:,} bytes",
+        "rows": f"{rows['in']:,} in = {rows['out']:,} out + {rows['rejected']:,} rejected",
+        "inputs": inputs if metrics["inputs_checked"] else "not looked at: the output alone was recounted",
+    }
+    return "\n".join(f"{name:<10}{one_line(text)}" for name, text in lines.items())
 
 
-def _wrong_files(store: Store, manifest: dict[str, Any]) -> list[str]:
-    """Files that are missing, changed, or there without being listed."""
-    listed = [manifest["metrics"], *manifest["parts"], *(part["rejects"] for part in manifest["parts"])]
-    expected = {file["name"]: file for file in listed if file}
-    sizes, findings = store.sizes(), []
-    for name, file in expected.items():
-        if name not in sizes:
-            findings.append(f"{name} is listed, but not there")
-        elif sizes[name] != file["bytes"]:
-            findings.append(f"{name} has {sizes[name]} bytes, {file['bytes']} are listed")
-        elif (found := _sha256(store, name)) != file["sha256"]:
-            findings.append(f"{name} has the SHA-256 {found}, {file['sha256']} is listed")
-    strays = sizes.keys() - expected.keys() - {MARKER, *CONTROL}
-    return findings + [f"{name} is there, but not listed" for name in sorted(strays)]
-
-
-def _sha256(store: Store, name: str) -> str:
-    with store.open(name) as file:
-        return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
-
-
-def _inputs(manifest: dict[str, Any], moved: tuple[str, ...]) -> Inputs:
-    """The inputs of the job, opened where they lie now. Raises `InputError` for one that is not there or another."""
-    options, known = manifest["identity"]["options"], manifest["identity"]["inputs"]
-    paths = moved or tuple(file["path"] for file in manifest["inputs"])
-    try:
-        found = open_inputs(paths, known[0]["format"], tuple(options["columns"]), (options["text_column"],))
-    except InputError as error:
-        raise InputError(f"{error}; say where the inputs lie with --input, or --skip-inputs") from None
-    if len(found.files) != len(known):
-        raise (UsageError if moved else InputError)(
-            f"{len(found.files)} files are there as inputs, the output was made of {len(known)}: "
-            "give --input once for each, in their order, or --skip-inputs"
-        )
-    for file, wanted in zip(found.files, known, strict=True):
-        if {**file.identity(), "name": ""} != {**wanted, "name": ""}:
-            raise InputError(
-                f"{file.path} is not the file that was labelled: it was written again, or is another; "
-                "say where the inputs lie with --input, or --skip-inputs"
-            )
-    return found
+def _refusal(store: Store, clock: Clock, findings: list[str], what_helps: str) -> InputError:
+    for finding in findings[:_SHOWN]:
+        log.error("%s", finding)
+    count = f"{len(findings)} findings, first: " if len(findings) > 1 else ""
+    error = InputError(f"{store.url} is not as it was published: {count}{findings[0]}; {what_helps}")
+    error.metrics = {**failure("verify", clock, error.exit_code, str(error)), "findings": findings}
+    return error
 
 
 def _wrong_output(store: Store, manifest: dict[str, Any], inputs: Inputs | None, counts: Counts) -> Iterator[str]:
@@ -130,73 +113,21 @@ def _wrong_output(store: Store, manifest: dict[str, Any], inputs: Inputs | None,
     if fault := next(misfits(metrics, METRICS_SHAPE), None):
         yield f"{METRICS}: {fault}"
         return
-    options, known = manifest["identity"]["options"], manifest["identity"]["inputs"]
-    labels, limit = metrics["model"]["labels"], options["limit_rows"]
+    options, model = manifest["identity"]["options"], metrics["model"]
+    compute = {name: model.get(name) for name in _COMPUTE}
+    expected = Expected(manifest["job_id"], options["prefix"], model["labels"], options["max_length"], compute)
+    expected.kept = kept_schema(inputs, options["keep_columns"]) if inputs else None
+    parts = {file: list(group) for file, group in groupby(manifest["parts"], lambda part: int(part["file"]))}
     total = sum(Shard(*part["range"]).rows for part in manifest["parts"])
-    if limit is not None and total > limit:
-        yield f"the parts are of {total} rows, --limit-rows was {limit}"
-    expected = Expected(manifest["job_id"], options["prefix"], labels, options["max_length"])
-    expected.kept = _kept(inputs, options["keep_columns"]) if inputs else None
-    for file, wanted in enumerate(known):
-        rows = _input_rows(inputs, file, expected.kept, options) if inputs else None
-        row = stop = 0
-        for part in (part for part in manifest["parts"] if part["file"] == file):
-            shard = Shard(*part["range"])
-            if shard.first_row != row:
-                yield f"{part['name']} begins at row {shard.first_row} of its input, the part before it ends at {row}"
-            if inputs and (fault := _wrong_bytes(inputs, part, stop)):
-                yield fault
-                rows = None  # what was read then is not there any more
-            of_part = islice(rows, shard.rows) if rows else None
+    ends_early = max(parts) if total == options["limit_rows"] else len(manifest["inputs"])
+    for file, wanted in enumerate(manifest["identity"]["inputs"]):
+        rows = input_rows(inputs, file, expected.kept, options) if inputs else None
+        for part in parts.get(file, ()):
+            of_part = islice(rows, Shard(*part["range"]).rows) if rows else None
             yield from wrong_part(store, part, expected, wanted["name"], of_part, counts)
             deque(of_part or (), maxlen=0)  # wherever the look at the part ended
-            row, stop = row + shard.rows, shard.stop
-        if inputs and rows and (limit is None or total < limit):
-            yield from _left_over(inputs, file, rows, row, stop)
-
-
-def _wrong_bytes(inputs: Inputs, part: dict[str, Any], stop: int) -> str | None:
-    """What is wrong with the range that the part was made from; `stop` is where that of the part before it ends."""
-    file, shard = inputs.files[part["file"]], Shard(*part["range"])
-    if not shard.rows:
-        follows = part["range"] == [0, 0, 0, 0]  # the one part of an input without rows
-    elif file.format == "parquet":
-        follows = shard.start == shard.first_row and shard.stop - shard.start == shard.rows
-    else:
-        follows = shard.start == (stop or inputs.headers[part["file"]][1])
-        follows = follows and shard.start <= shard.stop <= (_LARGEST if file.compression else file.size + 1)
-    if not follows:
-        return f"{part['name']}: its range {part['range']} is not what follows the part before it in {file.path}"
-    if shard_sha256(inputs, PlannedShard(0, part["file"], shard)) != part["input_sha256"]:
-        return f"{file.path}: the bytes that {part['name']} was made from have changed"
-    return None
-
-
-def _left_over(inputs: Inputs, number: int, rows: Iterator[Row], row: int, stop: int) -> Iterator[str]:
-    """The rows and bytes of a file that are in no part, though none may be left."""
-    file = inputs.files[number]
-    if left := sum(1 for _ in rows):
-        yield f"{file.path}: {left} rows from row {row} on are in no part"
-    elif row and file.format != "parquet" and not file.compression and stop < file.size:
-        yield f"{file.path}: the bytes from {stop} on are in the range of no part"
-
-
-def _input_rows(inputs: Inputs, file: int, kept: pa.Schema | None, options: dict[str, Any]) -> Iterator[Row]:
-    """The rows of an input, each with its text behind the kept columns. Raises `InputError` where it is damaged."""
-    path, format, text = inputs.files[file].path, inputs.files[file].format, options["text_column"]
-    columns = [*(kept.names if kept is not None else ()), text]
-    try:
-        yield from recount(path, format, tuple(options["columns"]), columns, text)
-    except (pa.ArrowException, OSError, EOFError, zlib.error, ValueError) as error:
-        if is_passing(error):
-            raise
-        raise InputError(f"{path} cannot be read to its end: {error}; see --skip-inputs") from None
-
-
-def _kept(inputs: Inputs, keep_columns: list[str]) -> pa.Schema:
-    if keep_columns == ["none"]:
-        return pa.schema([])
-    return pa.schema([field for field in inputs.schema if keep_columns == ["all"] or field.name in keep_columns])
+        if inputs and rows and file < ends_early:
+            yield from left_over(inputs, file, rows, parts.get(file, []))
 
 
 def _rows(counts: Counts) -> dict[str, int]:

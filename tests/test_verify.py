@@ -34,6 +34,7 @@ from sentiment_batch.recount import recount
 from sentiment_batch.score import score
 from sentiment_batch.verify import verify
 from sentiment_batch.write.claim import job_id
+from sentiment_batch.write.commit import open_store
 
 ROWS = 90
 
@@ -74,7 +75,16 @@ def findings(program: Program, out: Path, tmp_path: Path, *more: object) -> list
 def test_a_true_output_has_no_findings(program: Program, out: Path) -> None:
     ended = program("verify", out)
     assert (ended.code, ended.err) == (0, "")
-    assert "90 in = 85 out + 5 rejected" in ended.out
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file() and path.name != "_SUCCESS")
+    told = [
+        f"verified  {out} is as it was published",
+        f"recounted 3 parts, 3 files of rejects, {size:,} bytes",
+        "rows      90 in = 85 out + 5 rejected",
+        "inputs    1 read again, row by row",
+    ]
+    assert ended.out.splitlines() == told
+    told[-1] = "inputs    not looked at: the output alone was recounted"
+    assert program("verify", out, "--skip-inputs").out.splitlines() == told
 
 
 def table(rows: int = ROWS) -> pa.Table:
@@ -212,10 +222,38 @@ def test_int96_timestamps_that_a_scorer_would_wrap_are_found(
     assert found == [f"part-00000.parquet, row {row}: the column 'at' is not that of the input's row"]
 
 
-def test_what_is_not_published_is_not_verified(program: Program, tmp_path: Path, out: Path) -> None:
+def test_what_is_not_published_is_not_verified(program: Program, out: Path) -> None:
     (out / "_SUCCESS").unlink()
     assert "not published" in refused(program("verify", out))
-    assert "not published" in refused(program("verify", tmp_path / "nothing"))
+
+
+def test_what_is_no_output_at_all_is_said(program: Program, tmp_path: Path, out: Path, bucket: str) -> None:
+    """None of it is to be removed: it may be whole, and somebody's."""
+    names = {
+        "model": ("config.json", "model.safetensors", "tokenizer.json"),
+        "evaluation": ("metrics.json", "predictions.parquet"),
+        "nothing": (),
+    }
+    for folder, files in names.items():
+        (tmp_path / folder).mkdir()
+        for name in files:
+            (tmp_path / folder / name).write_text("{}")
+    (tmp_path / "blob").write_text("")
+    (tmp_path / "model" / "config.json").unlink()
+    (tmp_path / "model" / "config.json").symlink_to(tmp_path / "blob")  # as in a cache of the Hub
+    cases = {
+        tmp_path / "model": "is a model; verify is for the outputs of `score`",
+        tmp_path / "evaluation": "is an evaluation; verify is for the outputs of `score`",
+        tmp_path / "missing": "no such output: ",
+        tmp_path / "nothing": "no such output: ",
+        f"{bucket}/missing": "no such output: s3://",
+        out / "_SUCCESS": "is a file; verify is for the folder",
+        tmp_path / "blob" / "out": "is a file; verify is for the folder",
+    }
+    for place, said in cases.items():
+        told = refused(program("verify", place))
+        assert said in told, place
+        assert "remove" not in told, place
 
 
 def refused(ended: Outcome) -> str:
@@ -260,6 +298,63 @@ def test_what_is_said_of_a_damaged_manifest_helps(program: Program, tmp_path: Pa
         assert "remove " not in refused(program("verify", out)), "there is nothing to remove"
         run(out, dump)
         assert program("verify", out).code == 0
+
+
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+def test_what_is_said_of_a_damaged_output_is_true(
+    program: Program, tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    out = f"{request.getfixturevalue('bucket')}/out" if kind == "bucket" else str(tmp_path / "out")
+    score_it = ("score", write_tsv(tmp_path / "dump.tsv"), "--model", "stub", "--output", out, "--max-reject-rate", 1)
+    assert program(*score_it).code == 0
+    store = open_store(out)
+    data = bytearray(store.read("part-00000.parquet") or b"")
+    data[len(data) // 2] ^= 1
+    (tmp_path / "damaged").write_bytes(data)
+    store.delete("part-00000.parquet")
+    ended = program(*score_it)
+    assert ended.code == 4
+    assert "remove the output and run again" in ended.err
+    assert store.create("part-00000.parquet", tmp_path / "damaged")
+    said = refused(program("verify", out))
+    assert "remove the whole output and run its job again to make it anew" in said
+    assert '`score` makes nothing again, and says "done already" if the sizes are right' in said
+    again = program(*score_it)
+    assert again.code == 0
+    assert "done already" in again.err
+    assert "SHA-256" in refused(program("verify", out))
+    if kind == "folder":
+        shutil.rmtree(out)
+    else:
+        for name in store.sizes():
+            store.delete(name)
+    assert program(*score_it).code == 0
+    assert program("verify", out).code == 0
+
+
+def test_what_is_no_fault_of_the_outputs_files_is_no_reason_to_remove_them(
+    program: Program, tmp_path: Path, out: Path
+) -> None:
+    whole = (tmp_path / "dump.tsv").read_bytes()
+    stray = "what is named here may be taken away, and nothing else"
+    for name in ("part-00009.parquet", ".hidden/x"):
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text("x")
+        assert stray in refused(program("verify", out))
+        (out / name).unlink()
+    assert stray in refused(program("verify", out)), "the hidden folder"
+    (out / ".hidden").rmdir()
+    (tmp_path / "big.tsv").write_bytes(whole + b"91\treview\n" * 20_000)
+    big = run(tmp_path / "big", tmp_path / "big.tsv", shard_rows=5000)
+    data = bytearray((tmp_path / "big.tsv").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "big.tsv").write_bytes(data)
+    said = refused(program("verify", big))
+    assert "the output's own files are as they were published: give the input as it was with --input" in said
+    assert "remove" not in said
+    (out / "part-00000.parquet").rename(tmp_path / "part")
+    (out / "part-00000.parquet").symlink_to(tmp_path / "part")
+    assert "put the file itself in its place" in refused(program("verify", out))
 
 
 @pytest.mark.parametrize("place", ["parts", "rejects", "metrics"])
@@ -319,6 +414,73 @@ def test_a_file_that_is_not_listed_is_found(program: Program, tmp_path: Path, ou
     assert findings(program, out, tmp_path) == [f"{name} is there, but not listed"]
 
 
+@pytest.mark.parametrize("turn", [1, 12])
+def test_an_output_that_changed_hands_has_its_turn_in_every_name(
+    program: Program, tmp_path: Path, out: Path, turn: int
+) -> None:
+    forger = Forger(out)
+    forger.hand_over(turn)
+    forger.sign()
+    names = [part["name"] for part in forger.manifest["parts"]]
+    assert names == [f"part-{number:05d}-{turn}.parquet" for number in range(3)]
+    assert findings(program, out, tmp_path) == []
+    assert findings(program, out, tmp_path, "--skip-inputs") == []
+
+
+@pytest.mark.parametrize("turn", [0, 1, 12])
+@pytest.mark.parametrize("other", ["", "-0", "-2", "-01", "-012", "-1-1", "-x"])
+def test_a_name_of_another_turn_than_the_manifests_is_refused(
+    program: Program, out: Path, turn: int, other: str
+) -> None:
+    forger = Forger(out)
+    forger.hand_over(turn)
+    part = forger.manifest["parts"][1]
+    for file, name in (
+        (part, f"part-00001{other}.parquet"),
+        (part["rejects"], f"_rejects/_part-00001{other}-{part['rejects']['sha256'][:8]}.jsonl"),
+    ):
+        right, file["name"] = file["name"], name
+        sign(out, forger.manifest)
+        if name != right:
+            assert f"name is {name}" in refused(program("verify", out))
+        file["name"] = right
+
+
+@pytest.mark.parametrize("turn", [".0", ".01", ".x", ".", ".1.2", ".-1", ".\u0661", "." + "9" * 5000])
+def test_a_turn_that_is_none_is_refused(program: Program, out: Path, turn: str) -> None:
+    manifest = json.loads((out / "_SUCCESS").read_text())
+    sign(out, {**manifest, "job_id": manifest["job_id"] + turn})
+    assert "job_id is not that of its identity" in refused(program("verify", out))
+
+
+def test_a_seal_of_another_turn_is_found(program: Program, tmp_path: Path, out: Path) -> None:
+    forger = Forger(out)
+    forger.hand_over(1)
+    rows, seal = forger.part(1)
+    forger.put(1, rows, seal, job_id=seal["job_id"].replace(".1", ".2"))
+    forger.sign()
+    assert findings(program, out, tmp_path) == ["part-00001-1.parquet: its seal is of another job or shard"]
+
+
+def test_what_an_earlier_job_left_is_told_from_what_is_of_nobody(program: Program, tmp_path: Path, out: Path) -> None:
+    forger = Forger(out)
+    forger.hand_over(3)
+    forger.sign()
+    earlier = ["_rejects/_part-00007-12345678.jsonl", "_rejects/_part-00000-2-0123abcd.jsonl", "part-00001.parquet"]
+    earlier += ["part-00001-2.parquet", "part-123456.parquet"]
+    others = ["_rejects/_part-00001-4-0123abcd.jsonl", "_rejects/_part-00001-3-0123abcd.jsonl", "part-00001-4.parquet"]
+    others += ["part-00007-3.parquet", "part-00001-02.parquet", "part-00001-0.parquet", "part-1.parquet"]
+    others += ["_rejects/_part-00001-2-0123ABCD.jsonl", "more/part-00001.parquet"]
+    for name in (*earlier, *others):
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text("x")
+    found = findings(program, out, tmp_path)
+    assert sorted(found) == sorted(
+        [f"{name} was left by an earlier job; the next run of `score` removes it" for name in earlier]
+        + [f"{name} is there, but not listed" for name in others]
+    )
+
+
 @pytest.mark.parametrize("place", [0.0, 0.3, 0.6, 0.9, 1.0])
 def test_a_byte_that_changed_is_found(program: Program, tmp_path: Path, out: Path, place: float) -> None:
     data = bytearray((out / "part-00001.parquet").read_bytes())
@@ -353,7 +515,10 @@ FORGERIES: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
     "a row is lost": (lambda rows: pa.concat_tables([rows[:4], rows[5:]]), "row 4: the column 'id'"),
     "the last row is lost": (lambda rows: rows[:-1], "row 59 of the input is neither in it nor among its rejects"),
     "a row is there twice": (lambda rows: pa.concat_tables([rows[:5], rows[4:]]), "row 5: the column 'id'"),
-    "a row is invented": (lambda rows: pa.concat_tables([rows, rows[:1]]), "row 28: the input ends at row 60"),
+    "a row is invented": (
+        lambda rows: pa.concat_tables([rows, rows[:1]]),
+        "row 28: the rows of its input end before it",
+    ),
     "one twice, another not": (
         lambda rows: pa.concat_tables([rows[:5], rows[4:5], rows[6:]]),
         "row 5: the column 'id'",
@@ -443,14 +608,17 @@ SEALS: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
     ),
     "has a row less": (
         lambda seal: {"range": moved(seal, 3, -1), "rows_in": 29},
-        "28 rows and 2 rejects of a shard of 29",
+        "part-00002.parquet begins at row 60 of its input, the part before it ends at 59",
     ),
     "says a row less": (
         lambda seal: {"rows_in": 29},
         "_SUCCESS of part-00001.parquet says 29 rows_in, 30 were counted",
     ),
     "begins at another byte": (lambda seal: {"range": moved(seal, 0, 1)}, "is not what follows the part before it"),
-    "ends at another byte": (lambda seal: {"range": moved(seal, 1, 1)}, "have changed"),
+    "ends at another byte": (
+        lambda seal: {"range": moved(seal, 1, 1)},
+        "part-00002.parquet: its range [651, 990, 60, 30] is not what follows the part before it",
+    ),
     "ends behind the file": (lambda seal: {"range": moved(seal, 1, 2**50)}, "is not what follows the part before it"),
     "of other bytes": (lambda seal: {"input_sha256": "0" * 64}, "have changed"),
     "of another input": (lambda seal: {"file": 1}, "parts[1].file is 1, of 1 inputs"),
@@ -459,6 +627,14 @@ SEALS: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
     "says other labels": (
         lambda seal: {"counts": {**seal["counts"], "predicted": {"positive": 1, "neutral": 2, "negative": 3}}},
         "the seal of part-00001.parquet says 1 positive",
+    ),
+    "made on another device": (
+        lambda seal: {"compute": {**seal["compute"], "device": "cuda"}},
+        "part-00001.parquet was made with torch cuda float32 auto, _metrics.json says torch cpu float32 auto",
+    ),
+    "made with another dtype": (
+        lambda seal: {"compute": {**seal["compute"], "dtype": "bfloat16"}},
+        "part-00001.parquet was made with torch cpu bfloat16 auto, _metrics.json says torch cpu float32 auto",
     ),
     "says more tokens": (
         lambda seal: {"counts": {**seal["counts"], "tokens": 7}},
@@ -498,6 +674,16 @@ def test_metrics_that_are_no_sum_are_found(
     assert [f"_metrics.json says {counts[name]} {name}, " in each for each in findings(program, out, tmp_path)] == [
         True
     ]
+
+
+def test_a_last_part_that_has_more_rows_than_its_shard_is_found(program: Program, tmp_path: Path, out: Path) -> None:
+    forger = Forger(out)
+    rows, seal = forger.part(2)
+    forger.put(2, rows, seal, range=moved(seal, 3, -1), rows_in=29)
+    forger.sign()
+    found = findings(program, out, tmp_path, "--skip-inputs")
+    assert found[0] == "part-00002.parquet: 29 rows and 1 rejects of a shard of 29"
+    assert "part-00002.parquet, row 28: the rows of its input end before it" in findings(program, out, tmp_path)
 
 
 def test_a_total_that_is_no_sum_is_found(program: Program, tmp_path: Path, out: Path) -> None:
@@ -594,6 +780,23 @@ def test_rows_beyond_the_limit_are_found(program: Program, tmp_path: Path) -> No
     assert findings(program, out, tmp_path) == [f"{tmp_path / 'dump.tsv'}: 30 rows from row 60 on are in no part"]
 
 
+def test_rows_of_an_earlier_input_that_a_limit_does_not_excuse_are_found(program: Program, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.tsv" for name in "abc"]
+    for path in paths:
+        path.write_text("id\ttext\n" + "".join(f"{row}\tgood {row}\n" for row in range(3)))
+    out = run(tmp_path / "out", *paths, shard_rows=2, limit_rows=5)
+    assert findings(program, out, tmp_path) == []
+    forger = Forger(out)
+    assert [(part["file"], part["rows_in"]) for part in forger.manifest["parts"]] == [(0, 2), (0, 1), (1, 2)]
+    third = forger.part(2)
+    del forger.manifest["parts"][1]
+    forger.put(1, third[0], {**third[1], "shard": 1})
+    forger.path(2).unlink()
+    forger.manifest["identity"]["options"]["limit_rows"] = 4
+    forger.sign(job=True)
+    assert findings(program, out, tmp_path) == [f"{paths[0]}: 1 rows from row 2 on are in no part"]
+
+
 def test_an_end_that_is_in_no_range_is_found(program: Program, tmp_path: Path, out: Path) -> None:
     forger = Forger(out)
     rows, seal = forger.part(2)
@@ -631,6 +834,22 @@ def test_rejects_that_are_others_are_found(program: Program, tmp_path: Path, out
     forger.put_rejects(1, change(forger.rejects(1)))
     forger.sign()
     assert any(said in each for each in findings(program, out, tmp_path))
+
+
+@pytest.mark.parametrize("row", [30, 59])
+def test_a_row_that_is_lost_and_said_to_be_a_reject_is_found(
+    program: Program, tmp_path: Path, out: Path, row: int
+) -> None:
+    """The first row of a part, or its last, behind which no other one is looked at."""
+    forger = Forger(out)
+    (rows, seal), rejects = forger.part(1), forger.rejects(1)
+    forger.put(1, rows[1:] if row == 30 else rows[:-1], {**seal, "rejected": 3})
+    forger.put_rejects(1, sorted([*rejects, {**rejects[0], "row": row}], key=lambda each: int(each["row"])))
+    forger.sign()
+    assert findings(program, out, tmp_path, "--skip-inputs") == []
+    assert findings(program, out, tmp_path) == [
+        f"part-00001.parquet, row {row} of the input can be read, but is among the rejects"
+    ]
 
 
 def test_rejects_that_are_swapped_are_found(program: Program, tmp_path: Path, out: Path) -> None:
@@ -737,8 +956,8 @@ def test_whatever_becomes_of_an_identity_is_said(out: Path, tier: Callable[[int,
             forger.sign(job=True)
         else:
             sign(out, {**forger.manifest, "job_id": job_id(forger.manifest["identity"])})
-        refused = is_refused(out)
-        assert refused or place[0] != "inputs", (place, new)
+        looked_at = place[0] == "inputs" and place[2:] != ("mtime_ns",)
+        assert is_refused(out) or not looked_at, (place, new)
 
 
 def test_whatever_metrics_lack_is_said(out: Path, tier: Callable[[int, int], int]) -> None:
@@ -748,7 +967,8 @@ def test_whatever_metrics_lack_is_said(out: Path, tier: Callable[[int, int], int
         forger.metrics = changed(metrics, place, new)
         forger.sign(totals=False)
         looked_at = place[0] == "rows" and place[1:] != ("distinct_texts",)
-        looked_at = looked_at or place[:2] in (("predictions", "counts"), ("model", "labels")) or place == ("model",)
+        looked_at = looked_at or place[:2] == ("predictions", "counts") or place == ("model",)
+        looked_at = looked_at or place[:2] in [("model", name) for name in ("labels", "engine", "device", "dtype")]
         assert is_refused(out) or not looked_at or forger.metrics == metrics, (place, new)
 
 
@@ -761,7 +981,7 @@ def test_whatever_a_seal_lacks_is_said(out: Path, tier: Callable[[int, int], int
         forger.relist(1, seal)
         forger.sign(totals=False)
         signed_anew = place in (("data_bytes",), ("data_sha256",), ("footer_sha256",))
-        looked_at = place[:1] != ("compute",) and place != ("counts", "distinct_texts")
+        looked_at = place not in (("compute", "batch_tokens"), ("counts", "distinct_texts"))
         assert is_refused(out) or signed_anew or not looked_at or forged == seal, (place, new)
 
 
@@ -813,6 +1033,43 @@ def test_inputs_that_moved_or_are_gone(program: Program, tmp_path: Path, out: Pa
     assert program("verify", out, "--input", moved).code == 0
     shutil.copy(moved, tmp_path / "more.tsv")
     assert program("verify", out, "--input", moved, "--input", tmp_path / "more.tsv").code == 2
+
+
+def test_a_copy_of_an_input_will_do(program: Program, tmp_path: Path, out: Path) -> None:
+    """Whatever its time and its name: what it holds is compared."""
+    dump, copy = tmp_path / "dump.tsv", tmp_path / "copy.tsv"
+    shutil.copyfile(dump, copy)
+    os.utime(copy, ns=(0, 0))
+    os.utime(dump, ns=(0, 0))
+    assert findings(program, out, tmp_path) == []
+    dump.unlink()
+    assert findings(program, out, tmp_path, "--input", copy) == []
+    other = copy.read_bytes().replace(b"review 6", b"review 7")
+    for data, said in ((other[:-1], "it has 989 bytes, that one had 990"), (other, "its bytes are others")):
+        copy.write_bytes(data)
+        told = refused(program("verify", out, "--input", copy))
+        assert f"{copy} is not the file that was labelled: {said}" in told
+        assert "--skip-inputs" in told
+
+
+def test_a_copy_of_an_object_will_do(program: Program, tmp_path: Path, bucket: str) -> None:
+    """Its ETag tells how it was uploaded, and a file has none."""
+    import obstore
+
+    from sentiment_batch.remote import open_bucket
+
+    store, key = open_bucket(f"{bucket}/dump.tsv")
+    lines = [f"{row}\treview {row}\n" for row in range(500_000)]
+    data = "".join(["id\ttext\n", *lines]).encode()
+    obstore.put(store, key, data, use_multipart=False)
+    before = obstore.head(store, key)["e_tag"]
+    score_it = ("score", f"{bucket}/dump.tsv", "--model", "stub", "--output", tmp_path / "out", "--limit-rows", 50)
+    assert program(*score_it).code == 0
+    obstore.put(store, key, data, use_multipart=True, chunk_size=6 * 2**20)
+    assert obstore.head(store, key)["e_tag"] != before
+    assert findings(program, tmp_path / "out", tmp_path) == []
+    (tmp_path / "dump.tsv").write_bytes(data)
+    assert findings(program, tmp_path / "out", tmp_path, "--input", tmp_path / "dump.tsv") == []
 
 
 def test_inputs_that_moved_to_a_folder(program: Program, tmp_path: Path) -> None:
@@ -878,7 +1135,7 @@ def test_an_input_that_cannot_be_read_while_it_is_recounted(
         yield ["0", "review 0", "review 0"]
         raise error
 
-    monkeypatch.setattr("sentiment_batch.verify.recount", recount)
+    monkeypatch.setattr("sentiment_batch.input_findings.recount", recount)
     assert program("verify", out).code == code
 
 

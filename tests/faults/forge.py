@@ -61,7 +61,8 @@ class Forger:
         self.metrics = json.loads((out / "_metrics.json").read_text())
 
     def path(self, number: int) -> Path:
-        return self.out / f"part-{number:05d}.parquet"
+        _, _, turn = self.manifest["job_id"].partition(".")
+        return self.out / f"part-{number:05d}{turn and f'-{turn}'}.parquet"
 
     def part(self, number: int) -> tuple[pa.Table, dict[str, Any]]:
         """The rows and the seal of a part."""
@@ -107,9 +108,22 @@ class Forger:
         self.put(number, table, {**seal, "rejects": listed})
         return listed
 
+    def hand_over(self, turn: int) -> None:
+        """Make it what the job gives that gets the output when it has changed hands so often."""
+        numbers = range(len(self.manifest["parts"]))
+        parts, rejects = [self.part(number) for number in numbers], [self.rejects(number) for number in numbers]
+        for file in [*self.manifest["parts"], *(part["rejects"] for part in self.manifest["parts"])]:
+            if file:
+                (self.out / file["name"]).unlink()
+        self.manifest["job_id"] = job = job_id(self.manifest["identity"]) + (f".{turn}" if turn else "")
+        for number, (table, seal) in enumerate(parts):
+            self.put(number, table, {**seal, "job_id": job, "rejects": None})
+            if rejects[number]:
+                self.put_rejects(number, rejects[number])
+
     def rejects(self, number: int) -> list[dict[str, Any]]:
-        lines = (self.out / self.manifest["parts"][number]["rejects"]["name"]).read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        listed = self.manifest["parts"][number]["rejects"]
+        return [json.loads(line) for line in (self.out / listed["name"]).read_text().splitlines()] if listed else []
 
     def sign(self, totals: bool = True, job: bool = False) -> None:
         """Write metrics and manifest; `job`: the identity was changed, and all seals are to follow."""
