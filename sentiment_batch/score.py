@@ -14,7 +14,14 @@ from sentiment_batch import MADE_BY
 from sentiment_batch.config import ScoreOptions
 from sentiment_batch.errors import InputError, OutputConflict, TooManyRejects, UsageError
 from sentiment_batch.labeller import Labeller
-from sentiment_batch.labelling import compute_of, device_kind, labelled_chunks, model_section, open_labeller
+from sentiment_batch.labelling import (
+    compute_of,
+    device_kind,
+    labelled_chunks,
+    model_section,
+    open_labeller,
+    rejects_in_words,
+)
 from sentiment_batch.measure.counts import Counts, add, count_rows
 from sentiment_batch.measure.metrics import (
     Clock,
@@ -309,13 +316,19 @@ def _is_of(work: Work, planned: PlannedShard, seal: Seal, sizes: dict[str, int])
 
 def _check_rejects(job: Job, parts: Iterable[Part | None], total: int, work: Work) -> None:
     """Stop as soon as it is certain that too many rows have no label for a fault in them."""
-    bad = sum(part.seal["rejected"] + part.seal["counts"]["nonfinite"] for part in parts if part)
-    if bad > job.options.max_reject_rate * total:
-        raise TooManyRejects(
-            f"{bad} of {total} rows are rejected or have no finite score, more than --max-reject-rate "
-            f"{job.options.max_reject_rate:g} allows; see {work.store.url}/{REJECTS}; nothing was published; "
-            "raise the limit, or mend the input or the command and run it with --overwrite"
-        )
+    made = [part for part in parts if part]
+    rejected = sum(part.seal["rejected"] for part in made)
+    nonfinite = sum(part.seal["counts"]["nonfinite"] for part in made)
+    if rejected + nonfinite <= job.options.max_reject_rate * total:
+        return
+    counts = {"are rejected": rejected, "have no finite score": nonfinite}
+    bad = " and ".join(f"{count:,} of {total:,} rows {what}" for what, count in counts.items() if count)
+    words = rejects_in_words(work.store, made)
+    raise TooManyRejects(
+        f"{bad}, more than --max-reject-rate {job.options.max_reject_rate:g} allows{words and f': {words}'}; "
+        f"{f'see {work.store.url}/{REJECTS}; ' if rejected else ''}nothing was published; "
+        "raise the limit, or mend the input or the command and run it with --overwrite"
+    )
 
 
 def _sections(job: Job, seals: list[Seal], performance: Metrics) -> Metrics:
