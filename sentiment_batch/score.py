@@ -35,6 +35,7 @@ from sentiment_batch.measure.metrics import (
 )
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.read.chunk import Shard
+from sentiment_batch.read.columns import shown_columns
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, shard_sha256
 from sentiment_batch.remote import is_url, lies_in
 from sentiment_batch.write.claim import CONTROL, JOB_ID, PLAN, Identity, is_claim
@@ -366,5 +367,6 @@ def kept_columns(options: ScoreOptions, schema: pa.Schema) -> tuple[str, ...]:
         return ()
     for name in options.keep_columns:
         if name not in schema.names:
-            raise UsageError(f"--keep-columns: no column {name!r}; there are: {', '.join(map(repr, schema.names))}")
+            there = shown_columns(schema.names, sure=bool(options.columns))
+            raise UsageError(f"--keep-columns: no column {name!r}; there are: {there}")
     return tuple(name for name in schema.names if name in options.keep_columns)

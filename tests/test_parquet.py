@@ -349,6 +349,12 @@ def test_what_is_no_parquet_is_refused(folder: Path, data: bytes) -> None:
         parquet.schema(one(path))
 
 
+def test_a_text_file_that_is_taken_for_parquet_is_told(folder: Path) -> None:
+    (folder / "a.parquet").write_bytes(b"text\nbagus\n" * 1000)
+    with pytest.raises(InputError, match=r"a\.parquet .* but plain text; is its name, or --format, right\?"):
+        parquet.schema(one(folder / "a.parquet"))
+
+
 def test_a_file_that_is_not_there_is_an_input_error(folder: Path) -> None:
     file = put(folder / "gone.parquet", pa.table({"text": ["a"]}))
     os.unlink(file.path)
