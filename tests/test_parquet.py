@@ -238,6 +238,20 @@ def test_a_bad_string_in_another_column_costs_no_row(folder: Path, type: pa.Data
     assert raw.to_pylist() == [b"ok", None, b"ok", b"\xed\xa0\x80"]
 
 
+@pytest.mark.parametrize("type", [*TEXT_TYPES[3:], "struct"], ids=str)
+def test_bad_bytes_in_a_dictionary_or_a_nested_column_are_told_with_its_name(folder: Path, type: Any) -> None:
+    """No output could hold them that Arrow reads: the column is to be written otherwise, or left out."""
+    raw = [b"ok", b"\xff", None, b"ok"]
+    if type == "struct":
+        other = pa.StructArray.from_arrays([text_array(raw, pa.string())], ["inner"])
+    else:
+        other = text_array(raw, type)
+    path = put(folder / "a.parquet", pa.table({"text": ["c", "a", "d", "b"], "n": [1, 2, 3, 4], "o": other}))
+    with pytest.raises(InputError, match=r"a\.parquet, .* no UTF-8 in a .*\('o'\): .*plain strings.*--keep-columns"):
+        read(path, ("text", "n", "o"))
+    assert values(read(path, ("text", "n"))[0], "n") == [1, 2, 3, 4]
+
+
 def test_columns_of_every_other_type_come_back_as_they_are(folder: Path) -> None:
     at = datetime.datetime(2024, 2, 29, 23, 59, 59, 999_999)
     columns = {
