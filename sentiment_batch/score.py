@@ -251,7 +251,9 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Progress
 
 
 def _check_output(options: ScoreOptions) -> None:
-    """An output inside an input folder would be an input of the next run."""
+    """An output in an input folder would be an input of the next run; no name would be that of the working folder."""
+    if not options.output:
+        raise UsageError("--output is empty: is the variable that it comes from set?")
     for given in options.input:
         if is_url(given) and lies_in(options.output, given):
             raise UsageError(f"--output {options.output} lies in the input {given}; put it elsewhere")

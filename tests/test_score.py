@@ -458,6 +458,17 @@ def test_label_column_is_scored_in_the_same_pass(parquet: Path, tiny_model: Path
     assert "label" not in pq.read_schema(next(out.glob("part-*"))).names
 
 
+def test_an_output_without_a_name_is_not_the_working_folder(
+    parquet: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: Program
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    ended = program("score", parquet, "--model", tiny_model, "--output", "")
+    assert ended.code == 2
+    assert "--output is empty" in ended.err
+    assert list(tmp_path.glob(".empty*")) == list((tmp_path / "empty").iterdir()) == []
+
+
 def test_keep_columns_and_prefix(parquet: Path, tiny_model: Path, tmp_path: Path) -> None:
     out, _ = run(tmp_path, tiny_model, parquet, keep_columns=("source", "id"), prefix="sb_")
     names = pq.read_schema(next(out.glob("part-*"))).names
