@@ -7,6 +7,7 @@
     |-- Busy                 5    another run holds the output
     |-- TooManyRejects       6    more rows were refused than the job allows
     |-- EnvironmentFailure   7    disk full, out of memory, no network, no device: worth a retry
+    |   `-- AccessRefused    2    an object store that these credentials do not open: no retry helps
     |-- ModelRefused         8    the model folder is unsafe or inconsistent
     |-- GateFailed           9    a quality gate did not hold
     `-- Stopped          128+n    stopped by signal n (130 SIGINT, 143 SIGTERM); run again to go on
@@ -53,6 +54,10 @@ class TooManyRejects(SentimentBatchError):
 
 class EnvironmentFailure(SentimentBatchError):
     exit_code = 7
+
+
+class AccessRefused(EnvironmentFailure):
+    exit_code = UsageError.exit_code
 
 
 class ModelRefused(SentimentBatchError):

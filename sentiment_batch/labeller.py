@@ -16,6 +16,7 @@ from sentiment_batch.errors import InputError, ModelRefused, UsageError
 from sentiment_batch.model.classifier import Classifier, Effort
 from sentiment_batch.model.folder import TOKENIZER, ModelFolder, read_model_folder
 from sentiment_batch.model.tokens import TokenIds, load_tokenizer, tokenise
+from sentiment_batch.read.columns import shown_columns
 from sentiment_batch.read.split import same_but_for_case
 from sentiment_batch.read.texts import is_text
 
@@ -91,7 +92,7 @@ class Labeller:
         DuckDB and Spark do not tell `Status` from `status`: two such columns are one name too many for them.
         """
         if self.text_column not in schema.names:
-            raise InputError(f"no column {self.text_column!r}; there are: {', '.join(map(repr, schema.names))}")
+            raise InputError(f"no column {self.text_column!r}; there are: {shown_columns(schema.names, sure=True)}")
         if not is_text(schema.field(self.text_column).type):
             kind = schema.field(self.text_column).type
             raise InputError(f"the column {self.text_column!r} holds {kind}, not strings; cast it")

@@ -1,18 +1,24 @@
 """What `score` and `evaluate` share: chunks in, labelled chunks out, and an account of what labelled them."""
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from itertools import islice
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from sentiment_batch.ahead import ahead
 from sentiment_batch.config import LabelOptions
-from sentiment_batch.errors import OutputConflict
+from sentiment_batch.errors import EnvironmentFailure, OutputConflict
 from sentiment_batch.labeller import Labeller, Prepared
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.read.chunk import Chunk, Reject
 from sentiment_batch.write.part import Part
+from sentiment_batch.write.store import Store
+
+_REJECTS_LOOKED_AT = 10_000
 
 
 class Labelled(NamedTuple):
@@ -59,6 +65,25 @@ def _counter(progress: Progress, rows: int, texts: int) -> Callable[[int], None]
         done += more
 
     return count
+
+
+def rejects_in_words(store: Store, parts: Iterable[Part]) -> str:
+    """How many rejects have which reason, and the first row with the most frequent one, as the first part has them.
+
+    "" if they cannot be read: it is a help for a message that must come in any case.
+    """
+    files = [part.seal["rejects"]["name"] for part in parts if part.seal["rejects"]]
+    try:
+        with store.open(files[0]) as file:
+            rejects = [json.loads(line) for line in islice(file, _REJECTS_LOOKED_AT)]
+            more = len(files) > 1 or bool(file.read(1))
+        (most, count), *others = Counter(reject["reason"] for reject in rejects).most_common()
+        first = next(reject for reject in rejects if reject["reason"] == most)
+        where = f"{first['file']}, row {first['row']}: {first['detail']}"
+    except (OSError, ValueError, LookupError, TypeError, EnvironmentFailure):
+        return ""
+    counts = [f"{count:,} {most} (first: {where})", *(f"{count:,} {reason}" for reason, count in others)]
+    return f"{f'of the first {len(rejects):,} rejects, ' if more else ''}{', '.join(counts)}"
 
 
 def device_kind(device: str) -> str:

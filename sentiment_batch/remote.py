@@ -1,8 +1,8 @@
 """URLs of object stores (s3://, gs://, az://), through obstore, which is loaded when the first of them is met.
 
 Credentials and endpoints come from the environment, under the names that every tool of the store knows
-(AWS_ACCESS_KEY_ID, AWS_REGION, AWS_ENDPOINT_URL, GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_NAME, ...). An endpoint
-without TLS is refused unless AWS_ALLOW_HTTP=true says that it may be.
+(AWS_ACCESS_KEY_ID, AWS_REGION, AWS_ENDPOINT_URL, GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_NAME, ...), never from
+files of the user's home. An endpoint without TLS is refused unless AWS_ALLOW_HTTP=true says that it may be.
 """
 
 import io
@@ -14,11 +14,19 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, BinaryIO, cast
 
-from sentiment_batch.errors import EnvironmentFailure, InputError, UsageError
+from sentiment_batch.errors import AccessRefused, EnvironmentFailure, InputError, SentimentBatchError, UsageError
 
 _AHEAD_BYTES = 2**20
 SCHEMES = ("s3", "gs", "az")
 _ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
+_CREDENTIALS = {  # what is looked at in the environment, by the scheme
+    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_REGION, not at ~/.aws",
+    "gs": "GOOGLE_SERVICE_ACCOUNT and GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY and the like",
+}
+_METADATA = re.compile(  # where a machine in the cloud asks who it is
+    r"Error performing [A-Z]+ https?://[^\s/]+/(?:latest/(?:api/token|meta-data)|computeMetadata|metadata/identity)"
+)
 
 # obstore tries again by itself after a dropped connection, a timeout, 429 and 5xx; then it is for the scheduler.
 RETRY: dict[str, Any] = {
@@ -66,19 +74,26 @@ def open_bucket(url: str) -> tuple[Any, str]:
 @cache
 def _bucket(root: str) -> Any:
     try:
+        from obstore.exceptions import BaseError
         from obstore.store import from_url
     except ImportError:
         raise UsageError(f"{root} needs the extra s3: pip install 'sentiment-batch[s3]'") from None
     plain = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true", "yes")
     for name in _ENDPOINTS:
-        if os.environ.get(name, "").lower().startswith("http:") and not plain:
+        endpoint = os.environ.get(name, "")
+        if endpoint and not re.match(r"https?://[^\s/]", endpoint, re.IGNORECASE):
+            raise UsageError(f"{name} is no URL; give it as https://host or https://host:port")
+        if endpoint.lower().startswith("http:") and not plain:
             raise UsageError(
                 f"{name} is an endpoint without TLS: reviews and credentials would go over the network as they are; "
                 "set AWS_ALLOW_HTTP=true if they may"
             )
-    with remote_errors(root):
-        settings: dict[str, Any] = {"retry_config": RETRY, "client_options": {**CLIENT, "allow_http": plain}}
-        return from_url(root, **settings)
+    settings: dict[str, Any] = {"retry_config": RETRY, "client_options": {**CLIENT, "allow_http": plain}}
+    try:
+        return from_url(root, **settings)  # which asks nobody: all that can be wrong is in the environment
+    except (OSError, ValueError, BaseError) as error:
+        why = re.sub(r'"[^"]*"', '"..."', str(error).partition("\n")[0])
+        raise UsageError(f"{root}: {why}; looked at: {_looked_at(root)}") from None
 
 
 class RemoteFile(io.RawIOBase):
@@ -145,7 +160,8 @@ class ChangedMeanwhile(EnvironmentFailure):
 
 @contextmanager
 def remote_errors(url: str, *decided: type[Exception]) -> Iterator[None]:
-    """Turn what obstore raises into our errors: what is not there is `InputError`, the rest is worth a retry.
+    """Turn what obstore raises into our errors: what is not there is `InputError`, a store that lets nobody in with
+    these credentials `AccessRefused`, the rest is worth a retry.
 
     What the caller decides on (`AlreadyExistsError`, `PreconditionError`) passes as it is. Of the store's answer only
     its code is told: an answer to an expired token has the token in it.
@@ -159,10 +175,47 @@ def remote_errors(url: str, *decided: type[Exception]) -> Iterator[None]:
     except (FileNotFoundError, exceptions.NotFoundError):
         raise InputError(f"{url} is not there, or its bucket is not") from None
     except (OSError, exceptions.BaseError) as error:
-        raise EnvironmentFailure(f"{url}: the store failed ({_code(error)}); run again to go on") from None
+        raise _failure(url, error) from None
 
 
-def _code(error: BaseException) -> str:
+def _failure(url: str, error: Exception) -> SentimentBatchError:
     text = str(error)
-    found = [*re.findall(r"<Code>(\w{1,60})</Code>", text), *re.findall(r"status code: (\d{3} [A-Za-z ]{1,40})", text)]
-    return ", ".join([type(error).__name__, *dict.fromkeys(found)])
+    server = _server(text)
+    at = f" at {server}" if server else ""
+    statuses = re.findall(r"status code: (\d{3} [A-Za-z ]{1,40})", text)
+    codes = re.findall(r"<Code>(\w{1,60})</Code>", text)
+    said = ", ".join(dict.fromkeys([type(error).__name__, *codes, *statuses]))
+    if _METADATA.search(text):
+        return AccessRefused(
+            f"{url}: no credentials: none in the environment, and the metadata service{at} of a machine in the cloud "
+            f"gave none ({said}); looked at: {_looked_at(url)}"
+        )
+    if any(status.startswith("404") for status in statuses):
+        return InputError(f"{url}: no such bucket{at} ({said}); make it, or mend the URL or the endpoint")
+    if "incorrectly configured region" in text:
+        return AccessRefused(f"{url}: the bucket is not in this region, says the store{at}; set AWS_REGION to its own")
+    if any(status.startswith(("401", "403")) for status in statuses) and not _may_be_over(codes):
+        return AccessRefused(
+            f"{url}: the store{at} refuses access ({said}); mend the credentials or their rights, or the URL; "
+            f"looked at: {_looked_at(url)}"
+        )
+    if not statuses and "HTTP error" in text:
+        return EnvironmentFailure(f"{url}: no answer from the store{at} ({said}); is it the right endpoint? run again")
+    return EnvironmentFailure(f"{url}: the store{at} failed ({said}); run again to go on")
+
+
+def _may_be_over(codes: list[str]) -> bool:
+    """Whether new credentials, or the right time, may open what is refused now. The answer to a HEAD has no code."""
+    if not codes:
+        return "AWS_SESSION_TOKEN" in os.environ
+    return any("Expired" in code or code in ("TokenRefreshRequired", "RequestTimeTooSkewed") for code in codes)
+
+
+def _server(text: str) -> str:
+    """The scheme, host and port that was asked, without the credentials that an endpoint may have."""
+    found = re.search(r"Error performing [A-Z]+ (https?://)([^\s/?]+)", text)
+    return found[1] + found[2].rpartition("@")[2] if found else ""
+
+
+def _looked_at(url: str) -> str:
+    return _CREDENTIALS[url.partition("://")[0]]

@@ -23,8 +23,10 @@ from sentiment_batch.labelling import (
     labelled_chunks,
     model_section,
     open_labeller,
+    rejects_in_words,
 )
 from sentiment_batch.measure.counts import Counts, add, count_rows
+from sentiment_batch.measure.doubts import say_doubts
 from sentiment_batch.measure.metrics import (
     Clock,
     Metrics,
@@ -37,6 +39,7 @@ from sentiment_batch.measure.metrics import (
 )
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.read.chunk import Shard
+from sentiment_batch.read.columns import shown_columns
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, shard_sha256
 from sentiment_batch.remote import is_url, lies_in
 from sentiment_batch.write.claim import CONTROL, JOB_ID, PLAN, Identity, is_claim, turn_of
@@ -125,7 +128,7 @@ def _label(job: Job, work: Work, clock: Clock) -> Metrics:
     adopted = [part.seal for part in parts if part]
     if adopted:
         log.info("going on: %d of %d parts were sealed by an earlier run", len(adopted), len(shards))
-    load_seconds = job.labeller.load() if len(adopted) < len(shards) else 0.0
+    load_seconds = _load(job) if len(adopted) < len(shards) else 0.0
     started = time.perf_counter()
     done = sum(seal["rows_in"] for seal in adopted)
     with Progress(total, job.options.progress, done=done) as progress:
@@ -140,11 +143,17 @@ def _label(job: Job, work: Work, clock: Clock) -> Metrics:
     metrics = document("score", clock, bool(adopted), job_id=work.claim.job_id, **sections)
     metrics["headline"] = headline(metrics)
     metrics = settle_json(work, METRICS, metrics, lambda there: _same_rows(there, metrics))
+    say_doubts(metrics)
     head = {"made_by": MADE_BY, **work.claim.content()}
     inputs = [{"path": file.path if is_url(file.path) else os.path.abspath(file.path)} for file in job.inputs.files]
     settle_json(work, MARKER, manifest(work.store, head, sealed, inputs))
     work.publish()
     return metrics
+
+
+def _load(job: Job) -> float:
+    log.info("loading the model")
+    return job.labeller.load()
 
 
 def _same_rows(there: Metrics, ours: Metrics) -> bool:
@@ -259,7 +268,9 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Progress
 
 
 def _check_output(options: ScoreOptions) -> None:
-    """An output inside an input folder would be an input of the next run."""
+    """An output in an input folder would be an input of the next run; no name would be that of the working folder."""
+    if not options.output:
+        raise UsageError("--output is empty: is the variable that it comes from set?")
     for given in options.input:
         if is_url(given) and lies_in(options.output, given):
             raise UsageError(f"--output {options.output} lies in the input {given}; put it elsewhere")
@@ -283,6 +294,7 @@ def _plan(job: Job, work: Work) -> list[PlannedShard]:
     """The job's shards, as an earlier run planned them if there was one: a text file is read through to plan it."""
     there = read_json(work.store, PLAN)
     if not (work.claim.is_of(there) and _is_whole_plan(there)):
+        log.info("planning: %d input files", len(job.inputs.files))
         shards = plan(job.inputs, job.options.shard_rows, job.options.shard_bytes, job.options.limit_rows)
         listed = [[planned.file, list(astuple(planned.shard))] for planned in shards]
         made = {JOB_ID: work.claim.job_id, "shards": listed, "sha256": _plan_sha256(listed)}
@@ -324,13 +336,19 @@ def _is_of(work: Work, planned: PlannedShard, seal: Seal, sizes: dict[str, int])
 
 def _check_rejects(job: Job, parts: Iterable[Part | None], total: int, work: Work) -> None:
     """Stop as soon as it is certain that too many rows have no label for a fault in them."""
-    bad = sum(part.seal["rejected"] + part.seal["counts"]["nonfinite"] for part in parts if part)
-    if bad > job.options.max_reject_rate * total:
-        raise TooManyRejects(
-            f"{bad} of {total} rows are rejected or have no finite score, more than --max-reject-rate "
-            f"{job.options.max_reject_rate:g} allows; see {work.store.url}/{REJECTS}; nothing was published; "
-            "raise the limit, or mend the input or the command and run it with --overwrite"
-        )
+    made = [part for part in parts if part]
+    rejected = sum(part.seal["rejected"] for part in made)
+    nonfinite = sum(part.seal["counts"]["nonfinite"] for part in made)
+    if rejected + nonfinite <= job.options.max_reject_rate * total:
+        return
+    counts = {"are rejected": rejected, "have no finite score": nonfinite}
+    bad = " and ".join(f"{count:,} of {total:,} rows {what}" for what, count in counts.items() if count)
+    words = rejects_in_words(work.store, made)
+    raise TooManyRejects(
+        f"{bad}, more than --max-reject-rate {job.options.max_reject_rate:g} allows{words and f': {words}'}; "
+        f"{f'see {work.store.url}/{REJECTS}; ' if rejected else ''}nothing was published; "
+        "raise the limit, or mend the input or the command and run it with --overwrite"
+    )
 
 
 def _sections(job: Job, seals: list[Seal], performance: Metrics) -> Metrics:
@@ -368,5 +386,6 @@ def kept_columns(options: ScoreOptions, schema: pa.Schema) -> tuple[str, ...]:
         return ()
     for name in options.keep_columns:
         if name not in schema.names:
-            raise UsageError(f"--keep-columns: no column {name!r}; there are: {', '.join(map(repr, schema.names))}")
+            there = shown_columns(schema.names, sure=bool(options.columns))
+            raise UsageError(f"--keep-columns: no column {name!r}; there are: {there}")
     return tuple(name for name in schema.names if name in options.keep_columns)

@@ -22,6 +22,8 @@ from sentiment_batch.write.store import create_json
 
 TRAINING_FORMAT = 1  # goes up when the same job would give another model: part of every job's identity
 
+_LABELS_SHOWN, _LABEL_CHARACTERS = 20, 40
+
 log = logging.getLogger(__name__)
 
 
@@ -68,8 +70,7 @@ def recipe_of(options: TrainOptions) -> Recipe:
 
 def _log_report(report: dict[str, Any]) -> None:
     for split in ("train", "valid"):
-        counts = report[f"{split}_labels"]
-        balance = ", ".join(f"{label} {count} ({count / sum(counts.values()):.0%})" for label, count in counts.items())
+        balance = _balance(report[f"{split}_labels"])
         log.info(
             "%s: %d texts: %s; %d blank left out", split, report[f"{split}_rows"], balance, report[f"{split}_blank"]
         )
@@ -78,6 +79,13 @@ def _log_report(report: dict[str, Any]) -> None:
         *(report["train_duplicates"], report["train_contradictions"], report["shared_texts"]),
         ": its figures flatter a little" if report["shared_texts"] else "",
     )
+
+
+def _balance(counts: dict[str, int]) -> str:
+    """How many rows each label has, unless the labels look like reviews, which no log line may quote."""
+    if len(counts) > _LABELS_SHOWN or any(len(label) > _LABEL_CHARACTERS for label in counts):
+        return f"{len(counts)} different labels"
+    return ", ".join(f"{label} {count} ({count / sum(counts.values()):.0%})" for label, count in counts.items())
 
 
 def _identity(options: TrainOptions, recipe: Recipe, splits: Splits) -> Identity:

@@ -349,3 +349,10 @@ def test_a_file_without_a_header_is_not_quoted(tiny_model: Path, tmp_path: Path,
     assert ended.code == 3
     assert "if the file has no header line, its 2 columns with --columns" in ended.err
     assert "rahasia" not in ended.err
+    command = ("score", tmp_path / "a.tsv", "--model", tiny_model, "--output", tmp_path / "out")
+    ended = program(*command, "--text-column", "positive", "--keep-columns", "x")
+    assert ended.code == 2
+    assert "--keep-columns: no column 'x'; there are: 2 columns, not shown" in ended.err
+    assert "rahasia" not in ended.err
+    ended = program(*command, "--columns", "text,the label", "--keep-columns", "x")
+    assert "--keep-columns: no column 'x'; there are: 'text', 'the label'" in ended.err

@@ -715,6 +715,14 @@ def test_a_folder_where_everybody_may_rename_is_refused(tmp_path: Path) -> None:
     begin(tmp_path / "open" / "out").release()
 
 
+@pytest.mark.parametrize("output", ["file/out", "file/new/out", "gone/out", "/dev/null/out"])
+def test_an_output_in_what_is_no_folder_is_refused(tmp_path: Path, output: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match=r"(file|gone|/dev/null) is not a folder, so no output can be in it"):
+        claim(str(tmp_path / output), JOB, MARKER)
+
+
 def test_an_output_that_was_published_by_another_run_of_the_job_meanwhile_is_kept(out: Path, tmp_path: Path) -> None:
     """As may be where there are no locks."""
     work = begin(out)

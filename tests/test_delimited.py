@@ -416,9 +416,11 @@ def test_utf16_without_latin_letters_is_told_by_its_byte_order_mark(folder: Path
     [
         ("a.tsv", b"text\tlabel\ttext", "'text' twice"),
         ("a.csv", b'label,text,"label"', "'label' twice"),
+        ("a.tsv", b"very good\tx\tvery good", "the header has a column twice; .*--columns$"),
         ("a.tsv", b"te\xffxt\tlabel", "byte 2"),
         ("a.csv", b'text,"label', "cannot be read"),
         ("a.csv", b'"text"s,label', "cannot be read"),
+        ("a.csv", b'"text";"label"', "cannot be read: text_after_quote, .*; is it CSV at all"),
         ("a.tsv", b"text\t" + b"x" * 100, "cannot be read"),
     ],
 )

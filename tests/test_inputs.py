@@ -14,7 +14,7 @@ import pytest
 from conftest import time_limit
 
 import sentiment_batch
-from sentiment_batch.errors import InputError, UsageError
+from sentiment_batch.errors import InputError, SentimentBatchError, UsageError
 from sentiment_batch.read.inputs import (
     InputFile,
     byte_blocks,
@@ -395,6 +395,34 @@ def test_a_pattern_that_matches_only_what_is_left_out_is_refused(tmp_path: Path)
         find_inputs([str(tmp_path / "*.tsv")])
 
 
+def test_a_pattern_that_matches_folders_alone_says_so(tmp_path: Path) -> None:
+    put(tmp_path / "day=1" / "a.tsv")
+    with pytest.raises(InputError, match=r"no file matches .*day=\*; what matches are folders"):
+        find_inputs([str(tmp_path / "day=*")])
+    with pytest.raises(InputError, match=r"no file matches .*night=\*$"):
+        find_inputs([str(tmp_path / "night=*")])
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "code", "said"),
+    [
+        ("a.xlsx", b"PK\x03\x04\x14\0xl/workbook.xml", 3, "looks like an Excel workbook, not TSV, CSV or Parquet"),
+        ("a.tar.gz", b"\x1f\x8b\x08\0\0\0\0\0", 2, "give --format"),
+        ("a.json", b'{"text": "bagus"}', 2, "if it is one of them, else leave it out"),
+        ("README.md", b"bagus", 2, "leave it out"),
+        ("a", b"", 2, "give --format"),
+        ("part-0", b"PAR1\0\0PAR1", 2, "give --format"),
+    ],
+)
+def test_a_name_that_tells_no_format(tmp_path: Path, name: str, data: bytes, code: int, said: str) -> None:
+    """What is none of the formats is not to be given out for one."""
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(SentimentBatchError, match=said) as caught:
+        find_inputs([str(tmp_path)])
+    assert caught.value.exit_code == code
+    assert name in str(caught.value)
+
+
 ODD_NAMES = [b"a\nb.tsv", b"a\"b'.tsv", b"\xff\xfe.tsv", b"\x1b[31m.tsv", "é 評 😀.tsv".encode(), b"*.tsv", b" .tsv"]
 
 
@@ -437,6 +465,14 @@ def test_a_pattern_in_a_folder_that_is_named_leaves_out_what_lies_in_it(
 
 
 @pytest.mark.parametrize("suffix", ["gz", "bz2", "zst"])
+def test_a_plain_text_that_is_named_like_an_archive_is_refused(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a.tsv.{suffix}").write_text("text\nbagus é\n")
+    (file,) = find_inputs([str(tmp_path / f"a.tsv.{suffix}")])
+    with pytest.raises(InputError, match=rf"is plain text, not \w+; name it without \.{suffix}$"):
+        check_is_text(file)
+
+
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "zst"])
 def test_an_archive_of_no_bytes_is_refused(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"a.tsv.{suffix}").touch()
     (file,) = find_inputs([str(tmp_path / f"a.tsv.{suffix}")])
@@ -444,13 +480,14 @@ def test_an_archive_of_no_bytes_is_refused(tmp_path: Path, suffix: str) -> None:
         check_is_text(file)
 
 
+@pytest.mark.parametrize("format", ["tsv", "auto"])
 @pytest.mark.parametrize("kind", ["fifo", "/dev/null", "/dev/stdin"])
-def test_what_is_read_only_once_is_no_input(tmp_path: Path, kind: str) -> None:
-    path = str(tmp_path / "a.tsv") if kind == "fifo" else kind
+def test_what_is_read_only_once_is_no_input(tmp_path: Path, kind: str, format: str) -> None:
+    path = str(tmp_path / "a") if kind == "fifo" else kind
     if kind == "fifo":
         os.mkfifo(path)
     with time_limit(5), pytest.raises(InputError, match=r"not a file.*write it to a file first|cannot be read"):
-        find_inputs([path], "tsv")
+        find_inputs([path], format)
 
 
 def test_a_folder_in_a_circle_ends(tmp_path: Path) -> None:

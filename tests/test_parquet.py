@@ -238,6 +238,20 @@ def test_a_bad_string_in_another_column_costs_no_row(folder: Path, type: pa.Data
     assert raw.to_pylist() == [b"ok", None, b"ok", b"\xed\xa0\x80"]
 
 
+@pytest.mark.parametrize("type", [*TEXT_TYPES[3:], "struct"], ids=str)
+def test_bad_bytes_in_a_dictionary_or_a_nested_column_are_told_with_its_name(folder: Path, type: Any) -> None:
+    """No output could hold them that Arrow reads: the column is to be written otherwise, or left out."""
+    raw = [b"ok", b"\xff", None, b"ok"]
+    if type == "struct":
+        other = pa.StructArray.from_arrays([text_array(raw, pa.string())], ["inner"])
+    else:
+        other = text_array(raw, type)
+    path = put(folder / "a.parquet", pa.table({"text": ["c", "a", "d", "b"], "n": [1, 2, 3, 4], "o": other}))
+    with pytest.raises(InputError, match=r"a\.parquet, .* no UTF-8 in a .*\('o'\): .*plain strings.*--keep-columns"):
+        read(path, ("text", "n", "o"))
+    assert values(read(path, ("text", "n"))[0], "n") == [1, 2, 3, 4]
+
+
 def test_columns_of_every_other_type_come_back_as_they_are(folder: Path) -> None:
     at = datetime.datetime(2024, 2, 29, 23, 59, 59, 999_999)
     columns = {
@@ -347,6 +361,12 @@ def test_what_is_no_parquet_is_refused(folder: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"a\.parquet is not a whole Parquet file"):
         parquet.schema(one(path))
+
+
+def test_a_text_file_that_is_taken_for_parquet_is_told(folder: Path) -> None:
+    (folder / "a.parquet").write_bytes(b"text\nbagus\n" * 1000)
+    with pytest.raises(InputError, match=r"a\.parquet .* but plain text; is its name, or --format, right\?"):
+        parquet.schema(one(folder / "a.parquet"))
 
 
 def test_a_file_that_is_not_there_is_an_input_error(folder: Path) -> None:

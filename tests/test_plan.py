@@ -198,6 +198,84 @@ def test_a_column_that_is_missing_is_named_with_those_that_are_there(folder: Pat
         opened(path, required=("review", "stars"))
 
 
+@pytest.mark.parametrize(
+    ("name", "separator", "advice"),
+    [
+        ("a.tsv", ",", "give --format csv"),
+        ("a.csv", "\t", "give --format tsv"),
+        ("a.csv", ";", "write it with tabs or commas"),
+        ("a.tsv", "|", "write it with tabs or commas"),
+    ],
+)
+def test_columns_that_another_separator_divides(folder: Path, name: str, separator: str, advice: str) -> None:
+    (folder / name).write_text(f"id{separator} text\n1{separator}bagus\n")
+    with pytest.raises(
+        InputError, match=rf"a\.\wsv is read as \wSV, but has .* between its columns; {advice}"
+    ) as caught:
+        opened(folder / name)
+    assert repr(separator) in str(caught.value)
+
+
+@pytest.mark.parametrize("separator", ["\t", ",", ";"])
+def test_no_text_of_a_file_without_a_header_is_in_a_message(folder: Path, separator: str) -> None:
+    """Its first review is taken for the names of the columns."""
+    put(folder / "a.tsv", some_rows(2))
+    (folder / "bare.tsv").write_text(f"rahasia sekali{separator}text\n")
+    (folder / "bare.csv").write_text("rahasia sekali,rahasia sekali\n")
+    cases = [(folder / "a.tsv", folder / "bare.tsv"), (folder / "bare.csv",)]
+    cases += [] if separator == "\t" else [(folder / "bare.tsv",)]  # else it has a column "text"
+    for paths in cases:
+        with pytest.raises(InputError, match="bare") as caught:
+            opened(*paths)
+        assert "rahasia" not in str(caught.value)
+
+
+def test_a_parquet_file_lists_its_columns_however_they_are_named_and_not_all_of_many(folder: Path) -> None:
+    pq.write_table(pa.table({"Review Text": ["a"], "x" * 50: ["b"]}), folder / "a.parquet")
+    with pytest.raises(InputError, match=f"it has: 'Review Text', '{'x' * 40}'$"):
+        opened(folder / "a.parquet")
+    pq.write_table(pa.table({f"c{number}": ["a"] for number in range(1_000)}), folder / "b.parquet")
+    with pytest.raises(InputError, match=r"it has: 'c0', .*'c19', \.\.\.$"):
+        opened(folder / "b.parquet")
+
+
+@pytest.mark.parametrize("names", [("text", "label"), ("TEXT", "Label"), ("label", "text")])
+def test_a_header_of_a_file_that_is_said_to_have_none_is_told(
+    folder: Path, caplog: pytest.LogCaptureFixture, names: tuple[str, str]
+) -> None:
+    for suffix, separator in ((".tsv", "\t"), (".csv", ",")):
+        (folder / f"a{suffix}").write_text("\ufeff" + f"text{separator} label\nbagus{separator}x\n")
+        inputs = opened(folder / f"a{suffix}", columns=names, required=(names[0],))
+        assert f"a{suffix}: its first line is the names that --columns gives" in caplog.text
+        assert sum(planned.shard.rows for planned in plan(inputs, 10, MUCH)) == 2, "it is a row all the same"
+        caplog.clear()
+
+
+@pytest.mark.parametrize("data", ["bagus\tlabel\n", "text\n", "text\tlabel\tmore\n", "", "\xff"])
+def test_a_first_row_that_is_no_header_is_not_told(folder: Path, caplog: pytest.LogCaptureFixture, data: str) -> None:
+    (folder / "a.tsv").write_bytes(data.encode("latin-1"))
+    opened(folder / "a.tsv", columns=("text", "label"))
+    assert caplog.records == []
+
+
+def test_columns_of_a_parquet_file_cannot_be_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    opened(put(folder / "a.parquet", some_rows(2)), columns=("a", "b"))
+    assert "--columns is left aside" in caplog.text
+
+
+@formats
+def test_an_input_without_rows_is_told(folder: Path, caplog: pytest.LogCaptureFixture, format: str) -> None:
+    empty = [put(folder / f"{number}.{format}", []) for number in range(7)]
+    assert len(plan(opened(*empty[:2]), 10, MUCH)) == 1
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert f"no rows in {empty[0]}, {empty[1]}" in caplog.text
+    plan(opened(*empty), 10, MUCH)
+    assert f"{empty[4]}, ..." in caplog.text
+    caplog.clear()
+    plan(opened(empty[0], put(folder / f"full.{format}", some_rows(1))), 10, MUCH)
+    assert caplog.records == []
+
+
 @formats
 def test_files_with_different_columns_are_refused(folder: Path, format: str) -> None:
     whole = put(folder / f"whole.{format}", some_rows(2))

@@ -23,11 +23,13 @@ from sentiment_batch import score as score_module
 from sentiment_batch.config import ScoreOptions
 from sentiment_batch.errors import OutputConflict, SentimentBatchError, Stopped
 from sentiment_batch.labeller import Labeller
+from sentiment_batch.labelling import rejects_in_words
 from sentiment_batch.model.folder import read_model_folder
 from sentiment_batch.read.plan import PlannedShard
 from sentiment_batch.remote import open_bucket
 from sentiment_batch.score import score
-from sentiment_batch.write.store import Folder
+from sentiment_batch.write.part import Part
+from sentiment_batch.write.store import Folder, Store
 
 ROWS = 230
 
@@ -207,15 +209,48 @@ def test_too_many_rejects_publish_nothing(tiny_model: Path, tmp_path: Path, prog
     assert program(*arguments, "--max-reject-rate", "0.1").code == 0, "the limit is not part of the job"
 
 
+def test_what_is_wrong_with_too_many_rows_is_said(
+    store: Store, tiny_model: Path, tmp_path: Path, program: Program
+) -> None:
+    """How often and where it is first; nothing of the rows."""
+    rows = [b"1\tok", b"2\tsecret \xff", b"secret", b"3\tok", b"secret"]
+    (tmp_path / "a.tsv").write_bytes(b"id\ttext\n" + b"\n".join(rows))
+    arguments = ("score", tmp_path / "a.tsv", "--model", tiny_model)
+    ended = program(*arguments, "--output", f"{store.url}/out")
+    assert ended.code == 6
+    assert "3 of 5 rows are rejected, more than" in ended.err
+    assert "a.tsv, row 2: 1 fields, expected 2), 1 invalid_utf8; see" in ended.err
+    assert "allows: 2 field_count (first: " in ended.err
+    assert "finite" not in ended.err
+    assert "secret" not in ended.err
+    (tmp_path / "b.tsv").write_text("id\ttext\n" + "secret\n" * 10_001)
+    arguments = ("score", tmp_path / "b.tsv", "--model", tiny_model)
+    ended = program(*arguments, "--output", tmp_path / "b")
+    assert "allows: of the first 10,000 rejects, 10,000 field_count (first: " in ended.err
+
+
+def test_rejects_that_cannot_be_read_hide_no_message(store: Store, tmp_path: Path) -> None:
+    part = Part("part-00000.parquet", 1, {"rejects": {"name": "_rejects/x.jsonl"}})
+    assert rejects_in_words(store, [part]) == "", "gone"
+    for data in ("", "{", "[1]\n", '{"reason": "field_count"}\n'):
+        (tmp_path / "scratch").write_text(data)
+        name = f"_rejects/{len(data)}.jsonl"
+        assert store.create(name, tmp_path / "scratch")
+        assert rejects_in_words(store, [Part(part.name, 1, {"rejects": {"name": name}})]) == "", data
+    assert rejects_in_words(store, [Part(part.name, 1, {"rejects": None})]) == ""
+
+
 def test_broken_weights_count_as_rejects(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "sentiment_batch.model.torch_engine.engine_of",
         lambda *_: lambda ids, mask: np.full((len(ids), 3), np.nan, np.float32),
     )
     (tmp_path / "a.tsv").write_text("text\nsatu\ndua\n")
-    with pytest.raises(SentimentBatchError, match="2 of 2 rows") as caught:
+    with pytest.raises(SentimentBatchError, match="2 of 2 rows have no finite score, more than") as caught:
         run(tmp_path, tiny_model, tmp_path / "a.tsv")
     assert caught.value.exit_code == 6
+    assert "rejected" not in str(caught.value)
+    assert "_rejects" not in str(caught.value), "there are none"
 
 
 def test_a_finished_job_does_nothing_again(parquet: Path, tiny_model: Path, tmp_path: Path, program: Program) -> None:
@@ -456,6 +491,17 @@ def test_label_column_is_scored_in_the_same_pass(parquet: Path, tiny_model: Path
     macro = f1_score(both["label"], both["predicted_label"], average="macro", labels=list(LABELS))
     assert metrics["headline"]["F1"] == pytest.approx(macro)
     assert "label" not in pq.read_schema(next(out.glob("part-*"))).names
+
+
+def test_an_output_without_a_name_is_not_the_working_folder(
+    parquet: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: Program
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    ended = program("score", parquet, "--model", tiny_model, "--output", "")
+    assert ended.code == 2
+    assert "--output is empty" in ended.err
+    assert list(tmp_path.glob(".empty*")) == list((tmp_path / "empty").iterdir()) == []
 
 
 def test_keep_columns_and_prefix(parquet: Path, tiny_model: Path, tmp_path: Path) -> None:

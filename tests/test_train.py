@@ -13,7 +13,7 @@ from sentiment_batch.config import TrainOptions
 from sentiment_batch.errors import Stopped
 from sentiment_batch.model import checkpoint
 from sentiment_batch.read.split import label_order
-from sentiment_batch.train import recipe_of, train
+from sentiment_batch.train import _balance, recipe_of, train
 from sentiment_batch.training import _class_weights
 
 
@@ -393,3 +393,10 @@ def test_best_weights_and_best_epoch_survive_a_kill_between_their_files(
     assert second["best_epoch"] == best
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("first", "second")]
     assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+
+
+def test_labels_that_look_like_reviews_are_only_counted() -> None:
+    """The columns were swapped: no review is in a log line."""
+    assert _balance({"good": 3, "bad": 1}) == "good 3 (75%), bad 1 (25%)"
+    assert _balance({f"fine {number}": 1 for number in range(21)}) == "21 different labels"
+    assert _balance({"good": 3, "the food was cold and the waiter looked away": 1}) == "2 different labels"

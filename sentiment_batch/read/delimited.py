@@ -1,12 +1,13 @@
 """TSV and CSV files -> chunks of string columns. Nothing is guessed: every value stays the text that it was."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
 from sentiment_batch.errors import InputError
 from sentiment_batch.read.chunk import Chunk, Reject, Shard, reject
+from sentiment_batch.read.columns import is_name
 from sentiment_batch.read.framing import Record, lines, quoted_records, split_quoted, without_bom
 from sentiment_batch.read.inputs import InputFile, byte_blocks, check_is_text
 
@@ -29,13 +30,31 @@ def header(file: InputFile, columns: tuple[str, ...]) -> tuple[tuple[str, ...], 
         raise InputError(f"{file.path} is empty: no header line; name the columns with --columns if it has none")
     fields = _fields(first, file.format)
     if isinstance(fields, str):
-        raise InputError(f"{file.path}: the header line cannot be read: {fields}")
+        why = f"{first.reason}, {fields}" if first.reason else fields
+        raise InputError(
+            f"{file.path}: the header line cannot be read: {why}; mend it; is it {file.format.upper()} at all?"
+        )
     if any("\r" in name for name in fields) and (file.format == "tsv" or b'"' not in first.data):
         raise InputError(f"{file.path}: the header has carriage returns; let line feeds end lines: tr '\\r' '\\n'")
     twice = sorted({name for name in fields if fields.count(name) > 1})
     if twice:
-        raise InputError(f"{file.path}: the header has the column {twice[0]!r} twice; rename one")
+        shown = f"the column {twice[0]!r}" if is_name(twice[0]) else "a column"
+        raise InputError(
+            f"{file.path}: the header has {shown} twice; rename one, or, if it is no header, name the columns with "
+            "--columns"
+        )
     return tuple(fields), first.offset + first.length + 1
+
+
+def begins_with_names(file: InputFile, columns: tuple[str, ...]) -> bool:
+    """Whether the first row of a file without a header is the names of its columns, in any order and case."""
+    first = next(_records(file, 0, None), None)
+    fields = _fields(first, file.format) if first else ""
+    return not isinstance(fields, str) and _folded(fields) == _folded(columns)
+
+
+def _folded(names: Iterable[str]) -> list[str]:
+    return sorted(name.strip().casefold() for name in names)
 
 
 def shards(file: InputFile, start: int, shard_rows: int, shard_bytes: int) -> Iterator[Shard]:

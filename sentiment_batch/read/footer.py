@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 
 from sentiment_batch.errors import InputError
 from sentiment_batch.read.inputs import InputFile
-from sentiment_batch.read.magic import LOOKED_AT, looks_like
+from sentiment_batch.read.magic import LOOKED_AT, is_plain, looks_like
 from sentiment_batch.read.source import raise_if_short
 
 MAX_ROWS_PER_BYTE = 1000  # behind the first rows: what needs less than a bit for a row says nothing
 _UNCHECKED_ROWS = 10**7
+_MAGIC = b"PAR1"
 _END_BYTES = 8  # the length of the footer, "PAR1"
 _LIMITS = {"thrift_string_size_limit": 100 * 2**20, "thrift_container_size_limit": 10**6}  # a forged length is no size
 _ARROW_SCHEMA, _UNKNOWN = b"ARROW:schema", b"arrow-schema"
@@ -41,7 +42,11 @@ def open_parquet(file: InputFile, arrow_schema: bool = True, int96_unit: str | N
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise_if_short(error)
             source.seek(0)
-            if (found := looks_like(source.read(LOOKED_AT))) and found[0] != "Parquet":
+            head = source.read(LOOKED_AT)
+            if is_plain(head) and not _MAGIC.startswith(head[: len(_MAGIC)]):
+                what = "is not a whole Parquet file but plain text; is its name, or --format, right?"
+                raise InputError(f"{file.path} {what}") from error
+            if (found := looks_like(head)) and found[0] != "Parquet":
                 raise InputError(f"{file.path} looks like {found[0]}, not Parquet; {found[1]}") from error
             raise InputError(f"{file.path} is not a whole Parquet file: {error}; was its writer killed?") from error
         _check_rows(file, parquet.metadata)

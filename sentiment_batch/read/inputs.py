@@ -15,8 +15,8 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from sentiment_batch import stop as stop_signal
-from sentiment_batch.errors import InputError, UsageError
-from sentiment_batch.read.magic import LOOKED_AT, looks_like
+from sentiment_batch.errors import InputError, SentimentBatchError, UsageError
+from sentiment_batch.read.magic import LOOKED_AT, is_plain, looks_like
 from sentiment_batch.read.objects import find_objects, is_data, object_version, say_left_out
 from sentiment_batch.read.source import AHEAD_BYTES, open_source, raise_if_short
 from sentiment_batch.remote import is_url
@@ -157,7 +157,11 @@ def check_is_text(file: InputFile) -> None:
         if not file.size:
             raise InputError(f"{file.path} is empty, which is no archive: was its writer killed?")
         with file.open() as source:
-            found = looks_like(source.read(LOOKED_AT))
+            head = source.read(LOOKED_AT)
+        if is_plain(head):
+            ending = os.path.splitext(file.path)[1]
+            raise InputError(f"{file.path} is plain text, not {_PACKED_AS[file.compression]}; name it without {ending}")
+        found = looks_like(head)
         if found and found[0] != _PACKED_AS[file.compression]:
             raise InputError(f"{file.path} looks like {found[0]}, not {_PACKED_AS[file.compression]}; {found[1]}")
     if found := looks_like(b"".join(byte_blocks(file, 0, LOOKED_AT))):
@@ -189,12 +193,14 @@ def _expand(given: str) -> list[str]:
     if os.path.exists(given):
         return [given]
     if any(character in given for character in _GLOB_CHARACTERS):
-        matches = sorted(path for path in glob.glob(given, recursive=True) if os.path.isfile(path))
+        matched = glob.glob(given, recursive=True)
+        matches = sorted(path for path in matched if os.path.isfile(path))
         hidden = [path for path in matches if _is_hidden(path, given)]
         found = [path for path in matches if not _is_hidden(path, given)]
         say_left_out(given, hidden)
         if not found:
-            raise InputError(f"no file matches {given}")
+            folders = "; what matches are folders, whose files a pattern has to name, too" if matched else ""
+            raise InputError(f"no file matches {given}{folders if not matches else ''}")
         return found
     raise InputError(f"no such file: {given}")
 
@@ -246,7 +252,7 @@ def _describe(path: str, format: str) -> InputFile:
         suffix = os.path.splitext(stem)[1]
     if format == "auto":
         if suffix.lower() not in FORMATS:
-            raise UsageError(f"cannot tell the format of {path} by its name; give --format tsv, csv or parquet")
+            raise _no_format(path)
         format = FORMATS[suffix.lower()]
     if format == "parquet" and compression:
         raise InputError(f"{path}: a Parquet file is compressed inside; unpack it first")
@@ -260,6 +266,19 @@ def _describe(path: str, format: str) -> InputFile:
         raise_if_short(error)
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     return InputFile(path, format, compression, size, mtime_ns, edges.hexdigest(), etag)
+
+
+def _no_format(path: str) -> SentimentBatchError:
+    """Of a file whose name tells no format: one that may be named anyhow is no bad input, a workbook is."""
+    _, _, etag = _version(path)  # raises for a pipe, which would be waited for
+    with open_source(path, etag) as stream:
+        found = looks_like(stream.read(LOOKED_AT))
+    if found and found[0] not in ("Parquet", *_PACKED_AS.values()):
+        return InputError(f"{path} looks like {found[0]}, not TSV, CSV or Parquet; {found[1]}")
+    return UsageError(
+        f"cannot tell the format of {path} by its name; give --format tsv, csv or parquet if it is one of them, else "
+        "leave it out, or write it as one of them"
+    )
 
 
 def _version(path: str) -> tuple[int, int, str]:

@@ -53,6 +53,11 @@ def looks_like(head: bytes) -> tuple[str, str] | None:
     return None
 
 
+def is_plain(head: bytes) -> bool:
+    """Whether it is UTF-8 text, as far as its beginning tells."""
+    return bool(head) and not _odd_bytes(head[:LOOKED_AT])
+
+
 def _wide(head: bytes) -> str | None:
     """UTF-16 or UTF-32, with a byte order mark or without one: then by where its zero bytes are."""
     if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from sentiment_batch.errors import InputError
 from sentiment_batch.read.chunk import Chunk, Reject, Shard, reject
+from sentiment_batch.read.columns import shown_columns
 from sentiment_batch.read.footer import open_parquet
 from sentiment_batch.read.inputs import MAX_RATIO, InputFile
 from sentiment_batch.read.moments import column_that_wraps, is_int96
@@ -140,11 +141,29 @@ def _group_chunks(
                         break
             except (pa.ArrowException, OSError, BadPage, UnicodeDecodeError) as error:
                 raise_if_short(error)
-                raise InputError(f"{where}: {error}; the file is damaged; nothing was published") from error
+                fault = _not_utf8(error, parquet.schema_arrow, columns, text_column) or f"{error}; the file is damaged"
+                raise InputError(f"{where}: {fault}; nothing was published") from error
             if row < wanted:
                 raise InputError(f"{where}: ends at row {row} where its footer says {wanted}; the file is damaged")
     if wanted < shard.stop:
         raise InputError(f"{file.path} ends at row {wanted} where the plan says {shard.stop}; the file is damaged")
+
+
+def _not_utf8(error: Exception, schema: pa.Schema, columns: tuple[str, ...], text_column: str) -> str | None:
+    """What to say of bytes that are no UTF-8 beside the texts. A column of plain strings keeps them; a dictionary that
+    did would be a part that Arrow itself cannot read, unless its indices are of 32 bits.
+    """
+    names = [name for name in columns if name != text_column and not _is_plain(schema.field(name).type)]
+    if "UTF8" not in str(error) or not names:
+        return None
+    return (
+        f"bytes that are no UTF-8 in a dictionary or a nested column ({shown_columns(names, sure=True)}): write it as "
+        "plain strings, or leave it out with --keep-columns"
+    )
+
+
+def _is_plain(type: pa.DataType) -> bool:
+    return not (pa.types.is_dictionary(type) or pa.types.is_nested(type))
 
 
 def _check_moments(file: InputFile, parquet: pq.ParquetFile, number: int, columns: tuple[str, ...], where: str) -> None:

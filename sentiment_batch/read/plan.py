@@ -1,6 +1,6 @@
 """Input files -> shards: the whole job, cut into pieces that can be done in any order, before a row is labelled."""
 
-import re
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,8 +10,14 @@ import pyarrow as pa
 from sentiment_batch.errors import InputError, UsageError
 from sentiment_batch.read import delimited, parquet
 from sentiment_batch.read.chunk import Chunk, Shard
+from sentiment_batch.read.columns import is_name, shown_columns
 from sentiment_batch.read.inputs import InputFile, check_unchanged, find_inputs, range_sha256
 from sentiment_batch.read.texts import is_text
+
+_SEPARATORS = {"\t": "give --format tsv", ",": "give --format csv", ";": "", "|": ""}
+_SHOWN_FILES = 5
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,9 +56,17 @@ def open_inputs(paths: tuple[str, ...], format: str, columns: tuple[str, ...], r
     if files[0].format == "parquet":
         schemas = [parquet.schema(file) for file in files]
         headers: tuple[tuple[tuple[str, ...], int], ...] = tuple((tuple(found.names), 0) for found in schemas)
+        if columns:
+            log.warning("--columns is left aside: a Parquet file has the names of its columns in it")
     else:
         headers = tuple(delimited.header(file, columns) for file in files)
         schemas = [pa.schema([(name, pa.string()) for name in names]) for names, _ in headers]
+        if columns and delimited.begins_with_names(files[0], columns):
+            log.warning(
+                "%s: its first line is the names that --columns gives, and is taken for a row; leave --columns out if "
+                "it is a header line",
+                files[0].path,
+            )
     for file, schema in zip(files, schemas, strict=True):
         _check_columns(file, schema, files[0], schemas[0], required, bool(columns))
     fields = [field.with_nullable(any(schema.field(field.name).nullable for schema in schemas)) for field in schemas[0]]
@@ -79,6 +93,8 @@ def plan(inputs: Inputs, shard_rows: int, shard_bytes: int, limit_rows: int | No
                 left -= shard.rows
             planned.append(PlannedShard(len(planned), number, shard))
     if not planned:
+        more = ", ..." if len(inputs.files) > _SHOWN_FILES else ""
+        log.warning("no rows in %s", ", ".join(file.path for file in inputs.files[:_SHOWN_FILES]) + more)
         planned.append(PlannedShard(0, 0, Shard(0, 0, 0, 0)))
     return planned
 
@@ -126,12 +142,24 @@ def _first_rows(shard: Shard, limit: int, file: InputFile) -> Shard:
 
 def _no_column(file: InputFile, schema: pa.Schema, name: str, columns_given: bool) -> str:
     """What to say. Names that are no words are left out: without a header, the first review was taken for one."""
-    if file.format == "parquet" or columns_given or all(re.fullmatch(r"[\w.-]{1,30}", each) for each in schema.names):
-        return f"{file.path} has no column {name!r}; it has: {', '.join(map(repr, schema.names))}"
+    sure = file.format == "parquet" or columns_given
+    if not sure and (separator := _separator(schema.names, name)):
+        what = _SEPARATORS[separator] or "write it with tabs or commas, or as Parquet"
+        return f"{file.path} is read as {file.format.upper()}, but has {separator!r} between its columns; {what}"
+    if sure or all(map(is_name, schema.names)):
+        return f"{file.path} has no column {name!r}; it has: {shown_columns(schema.names, sure)}"
     return (
         f"{file.path} has no column {name!r} in its first line; name the right one with --text-column or "
         f"--label-column, or, if the file has no header line, its {len(schema.names)} columns with --columns"
     )
+
+
+def _separator(names: list[str], name: str) -> str | None:
+    """What stands between the columns of a file whose first line was taken for one name."""
+    if len(names) > 1:
+        return None
+    fields = {separator: [field.strip(' "') for field in names[0].split(separator)] for separator in _SEPARATORS}
+    return next((separator for separator in fields if len(fields[separator]) > 1 and name in fields[separator]), None)
 
 
 def _check_columns(
@@ -153,7 +181,8 @@ def _check_columns(
     for name in sorted({*schema.names, *first_schema.names}):
         if name not in schema.names or name not in first_schema.names:
             lacks, has = (file, first) if name not in schema.names else (first, file)
-            raise InputError(f"{lacks.path} lacks the column {name!r} that {has.path} has; label them apart")
+            shown = f"the column {name!r}" if file.format == "parquet" or is_name(name) else "a column"
+            raise InputError(f"{lacks.path} lacks {shown} that {has.path} has; label them apart")
         if schema.field(name).type != first_schema.field(name).type:
             types = f"{schema.field(name).type} in {file.path} and {first_schema.field(name).type} in {first.path}"
             raise InputError(f"the column {name!r} is {types}; label them apart")

@@ -2,10 +2,12 @@
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sentiment_batch.errors import EnvironmentFailure, InputError
+from sentiment_batch.errors import EnvironmentFailure, InputError, UsageError
 from sentiment_batch.remote import open_bucket, open_remote, remote_errors
 from sentiment_batch.write.store import Version
 
@@ -43,7 +45,7 @@ class Bucket:
 
         def put() -> None:
             refusals = (AlreadyExistsError, PreconditionError)
-            with remote_errors(f"{self.url}/{name}", *refusals), open(scratch, "rb") as file:
+            with open(scratch, "rb") as file, self._errors(name, *refusals):
                 obstore.put(self._store, self._key(name), file, mode=mode, use_multipart=False)
 
         try:
@@ -59,7 +61,7 @@ class Bucket:
     def version(self, name: str) -> Version | None:
         import obstore
 
-        with remote_errors(f"{self.url}/{name}"):
+        with self._errors(name):
             try:
                 meta = obstore.head(self._store, self._key(name))
             except FileNotFoundError:
@@ -69,7 +71,7 @@ class Bucket:
     def sizes(self) -> dict[str, int]:
         import obstore
 
-        with remote_errors(self.url):
+        with self._errors(""):
             found = [meta for page in obstore.list(self._store, prefix=self._key("")) for meta in page]
         start = len(self._key(""))
         sizes = {meta["path"][start:]: meta["size"] for meta in sorted(found, key=lambda each: str(each["path"]))}
@@ -80,7 +82,7 @@ class Bucket:
         import obstore
 
         options: Any = {"range": {"offset": start}} if start else {}
-        with remote_errors(f"{self.url}/{name}"):
+        with self._errors(name):
             try:
                 return bytes(obstore.get(self._store, self._key(name), options=options).bytes())
             except FileNotFoundError:
@@ -95,11 +97,21 @@ class Bucket:
     def delete(self, name: str) -> None:
         import obstore
 
-        with remote_errors(f"{self.url}/{name}"):
+        with self._errors(name):
             try:
                 obstore.delete(self._store, self._key(name))
             except FileNotFoundError:
                 return
+
+    @contextmanager
+    def _errors(self, name: str, *decided: type[Exception]) -> Iterator[None]:
+        """As `remote_errors`; what is not there, where that is no answer, can only be the bucket."""
+        url = f"{self.url}/{name}".rstrip("/")
+        try:
+            with remote_errors(url, *decided):
+                yield
+        except InputError:
+            raise UsageError(f"{url}: there is no such bucket; make it, or name the output otherwise") from None
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}/{name}" if self._prefix else name

@@ -91,11 +91,15 @@ def open_store(output: str) -> Store:
 
 
 def _check_parent(folder: Path) -> None:
-    """Where everybody may rename everybody's files, another user could put files of theirs in our place."""
-    try:
-        mode = os.stat(folder).st_mode
-    except FileNotFoundError:
+    """Nothing can be made in what is no folder; and where everybody may rename everybody's files, another user could
+    put files of theirs in our place.
+    """
+    there = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+    if not there.is_dir():
+        raise UsageError(f"{there} is not a folder, so no output can be in it; give another --output")
+    if there != folder:
         return
+    mode = os.stat(folder).st_mode
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         raise UsageError(
             f"{folder} may be written by everybody (chmod o-w, or +t, makes it safe); give another --output"
