@@ -40,7 +40,7 @@ from sentiment_batch.measure.metrics import (
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.read.chunk import Shard
 from sentiment_batch.read.columns import shown_columns
-from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, shard_sha256
+from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, say_if_empty, shard_sha256
 from sentiment_batch.remote import is_url, lies_in
 from sentiment_batch.write.claim import CONTROL, JOB_ID, PLAN, Identity, is_claim, turn_of
 from sentiment_batch.write.commit import Work, claim, open_store, settle_json
@@ -123,12 +123,13 @@ def score(options: ScoreOptions) -> Metrics:
 
 def _label(job: Job, work: Work, clock: Clock) -> Metrics:
     shards = _plan(job, work)
+    say_if_empty(job.inputs, shards)
     total = sum(planned.shard.rows for planned in shards)
     parts = _adopted(job, work, shards)
     adopted = [part.seal for part in parts if part]
     if adopted:
         log.info("going on: %d of %d parts were sealed by an earlier run", len(adopted), len(shards))
-    load_seconds = _load(job) if len(adopted) < len(shards) else 0.0
+    load_seconds = job.labeller.load() if len(adopted) < len(shards) else 0.0
     started = time.perf_counter()
     done = sum(seal["rows_in"] for seal in adopted)
     with Progress(total, job.options.progress, done=done) as progress:
@@ -149,11 +150,6 @@ def _label(job: Job, work: Work, clock: Clock) -> Metrics:
     settle_json(work, MARKER, manifest(work.store, head, sealed, inputs))
     work.publish()
     return metrics
-
-
-def _load(job: Job) -> float:
-    log.info("loading the model")
-    return job.labeller.load()
 
 
 def _same_rows(there: Metrics, ours: Metrics) -> bool:
@@ -268,9 +264,7 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Progress
 
 
 def _check_output(options: ScoreOptions) -> None:
-    """An output in an input folder would be an input of the next run; no name would be that of the working folder."""
-    if not options.output:
-        raise UsageError("--output is empty: is the variable that it comes from set?")
+    """An output in an input folder would be an input of the next run."""
     for given in options.input:
         if is_url(given) and lies_in(options.output, given):
             raise UsageError(f"--output {options.output} lies in the input {given}; put it elsewhere")
@@ -294,7 +288,6 @@ def _plan(job: Job, work: Work) -> list[PlannedShard]:
     """The job's shards, as an earlier run planned them if there was one: a text file is read through to plan it."""
     there = read_json(work.store, PLAN)
     if not (work.claim.is_of(there) and _is_whole_plan(there)):
-        log.info("planning: %d input files", len(job.inputs.files))
         shards = plan(job.inputs, job.options.shard_rows, job.options.shard_bytes, job.options.limit_rows)
         listed = [[planned.file, list(astuple(planned.shard))] for planned in shards]
         made = {JOB_ID: work.claim.job_id, "shards": listed, "sha256": _plan_sha256(listed)}

@@ -497,7 +497,7 @@ def test_a_mount_point_is_worked_on_in_place(tmp_path: Path, mount: str) -> None
     ended = mounted(tmp_path, mount, SCORE, SCORE, "$PROGRAM verify out", "ls -A out", "ls -A .")
     assert ended.returncode == 0, ended.stderr
     assert "is a mount point, which cannot be renamed" in ended.stderr
-    assert "done already: out" in ended.stdout
+    assert "done already, at " in ended.stdout
     assert "40 in = 40 out" in ended.stdout
     listed = {CLAIM, "_metrics.json", MARKER, *PARTS, "dump.tsv", "out", "volume"}
     assert set(ended.stdout.split()[-len(listed) :]) == listed
@@ -538,7 +538,7 @@ def test_what_a_kill_behind_the_marker_left_is_tidied(tmp_path: Path) -> None:
     left = "mkdir out/.scratch && touch out/.scratch/half out/.lock out/.plan.json"
     ended = mounted(tmp_path, "mount --bind volume out", SCORE, left, SCORE, "ls -A out")
     assert ended.returncode == 0, ended.stderr
-    assert "done already: out" in ended.stdout
+    assert "done already, at " in ended.stdout
     assert set(ended.stdout.split()[-7:]) == {CLAIM, "_metrics.json", MARKER, *PARTS}
 
 
@@ -555,7 +555,7 @@ def test_a_finished_job_needs_no_right_to_write(tmp_path: Path, mount: str, read
     ended = mounted(tmp_path, mount, SCORE, read_only, "(touch out/x || echo read-only)", SCORE)
     assert ended.returncode == 0, ended.stderr
     assert "read-only" in ended.stdout
-    assert "done already: out" in ended.stdout
+    assert "done already, at " in ended.stdout
 
 
 def test_an_ordinary_folder_is_no_mount_point(tmp_path: Path) -> None:

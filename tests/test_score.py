@@ -500,7 +500,7 @@ def test_an_output_without_a_name_is_not_the_working_folder(
     monkeypatch.chdir(tmp_path / "empty")
     ended = program("score", parquet, "--model", tiny_model, "--output", "")
     assert ended.code == 2
-    assert "--output is empty" in ended.err
+    assert "output is empty" in ended.err
     assert list(tmp_path.glob(".empty*")) == list((tmp_path / "empty").iterdir()) == []
 
 

@@ -73,6 +73,13 @@ def open_inputs(paths: tuple[str, ...], format: str, columns: tuple[str, ...], r
     return Inputs(files, pa.schema(fields, schemas[0].metadata), headers)
 
 
+def say_if_empty(inputs: Inputs, shards: list[PlannedShard]) -> None:
+    """Warn of a dump without any row: it may be right, and it may be that something before this job failed."""
+    if not any(planned.shard.rows for planned in shards):
+        more = ", ..." if len(inputs.files) > _SHOWN_FILES else ""
+        log.warning("no rows in %s", ", ".join(file.path for file in inputs.files[:_SHOWN_FILES]) + more)
+
+
 def plan(inputs: Inputs, shard_rows: int, shard_bytes: int, limit_rows: int | None = None) -> list[PlannedShard]:
     """The shards of every file in order. A pure function of the inputs and the options.
 
@@ -93,8 +100,6 @@ def plan(inputs: Inputs, shard_rows: int, shard_bytes: int, limit_rows: int | No
                 left -= shard.rows
             planned.append(PlannedShard(len(planned), number, shard))
     if not planned:
-        more = ", ..." if len(inputs.files) > _SHOWN_FILES else ""
-        log.warning("no rows in %s", ", ".join(file.path for file in inputs.files[:_SHOWN_FILES]) + more)
         planned.append(PlannedShard(0, 0, Shard(0, 0, 0, 0)))
     return planned
 

@@ -119,13 +119,14 @@ def test_a_signal_at_any_time(run: Forks, job: Job, tier: Tier) -> None:
 def test_signals_again_and_then_kill(run: Forks, job: Job, tier: Tier) -> None:
     chance = random.Random(7)
     codes = set()
-    for _ in range(tier(6, 60)):
+    for case in range(tier(6, 60)):
         out = job.fresh()
         pid = run.start(*job.command(out), prepare="slowly", never_looks=True)
         time.sleep(0.1 + chance.random() * 0.2)
-        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+        pauses = [chance.choice([0, 0.01, 0.05]) for _ in range(3)] if case else [0, 2, 0]
+        for number, pause in zip((signal.SIGTERM, signal.SIGTERM, signal.SIGKILL), pauses, strict=True):
             os.kill(pid, number)
-            time.sleep(chance.choice([0, 0.01, 0.05]))
+            time.sleep(pause)
         codes.add(run.wait(pid).code)
         job.check_nothing_half_done(out)
         job.check_goes_on(out)
