@@ -280,7 +280,7 @@ def test_the_output_of_another_job_is_refused_with_what_differs(out: Path) -> No
     before = content(out)
     with pytest.raises(OutputConflict) as refused:
         claim(str(out), JOB, MARKER)
-    assert "belongs to another job: options.prefix sb_ there,  here; " in str(refused.value)
+    assert "belongs to another job: --prefix sb_ there, none here; " in str(refused.value)
     assert "--overwrite" in str(refused.value)
     assert content(out) == before
 
@@ -290,7 +290,7 @@ def test_unfinished_work_of_another_job_is_refused_with_what_differs(out: Path) 
     before = content(work)
     with pytest.raises(OutputConflict) as refused:
         claim(str(out), JOB, MARKER)
-    assert "unfinished work of another job: inputs[1].name c.tsv there, b.tsv here; " in str(refused.value)
+    assert "unfinished work of another job: the input c.tsv there, b.tsv here; " in str(refused.value)
     assert {**content(work), ".lock": b""} == {**before, ".lock": b""}
 
 
@@ -534,7 +534,7 @@ def test_finished_work_of_another_job_that_was_not_renamed_is_refused(out: Path)
     complete(work, OTHER)
     work.release()
     (work.folder / ".claim.json").unlink()  # publish removes it before it renames
-    with pytest.raises(OutputConflict, match=r"unfinished work of another job: options\.prefix"):
+    with pytest.raises(OutputConflict, match=r"unfinished work of another job: --prefix"):
         claim(str(out), JOB, MARKER)
     assert begin(out, overwrite=True).resumed is False
 
@@ -585,7 +585,7 @@ def test_what_is_left_by_a_crash_while_a_folder_is_emptied_is_unfinished_work(tm
             assert set(content(wip)) >= before - {".claim.json", ".lock"}
         begun = wip.exists() and any(not name.startswith(".") for name in os.listdir(wip))
         if begun:
-            with pytest.raises(OutputConflict, match=r"is the unfinished work of another job: options\.prefix"):
+            with pytest.raises(OutputConflict, match=r"is the unfinished work of another job: --prefix"):
                 claim(str(out), JOB, MARKER)
             refused += 1
         else:

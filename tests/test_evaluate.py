@@ -122,7 +122,7 @@ def test_another_split_is_another_job(split: Path, tiny_model: Path, tmp_path: P
     assert (tmp_path / "out" / "metrics.json").read_bytes() == before
     code, err = evaluated(program, tiny_model, split, tmp_path / "out", "--limit-rows", 100)
     assert code == 4
-    assert "limit_rows None there, 100 here" in err
+    assert "--limit-rows none there, 100 here" in err
     assert evaluated(program, tiny_model, split, tmp_path / "out", "--limit-rows", 100, "--overwrite")[0] == 0
 
 

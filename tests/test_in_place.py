@@ -159,7 +159,7 @@ def test_another_job_is_refused_with_what_differs(store: Store, finished: bool) 
     else:
         add(begin(store, OTHER), "part-00000.parquet")
     before = names(store)
-    with pytest.raises(OutputConflict, match=r"options\.prefix sb_ there,  here"):
+    with pytest.raises(OutputConflict, match=r"--prefix sb_ there, none here"):
         begin(store)
     assert names(store) == before
 

@@ -104,7 +104,7 @@ def test_done_is_done_and_another_model_is_refused(
     for change in (("--seed", 7), ("--epochs", 1), ("--class-weights", "balanced")):
         refused = program(*command, *change)
         assert refused.code == 4
-        assert change[0].removeprefix("--").replace("-", "_") in refused.err
+        assert change[0].removeprefix("--") in refused.err
     assert before == {
         path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in (tmp_path / "model").iterdir()
     }

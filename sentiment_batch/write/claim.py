@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sentiment_batch.errors import OutputConflict
+from sentiment_batch.write.difference import difference
 
 CLAIM, LOCK, SCRATCH, PLAN = ".claim.json", ".lock", ".scratch", ".plan.json"
 CHECKPOINT, STATE = ".checkpoint", "state.json"  # where a job keeps what it goes on from, if not in finished files
@@ -32,7 +33,7 @@ def turn_of(found: Any) -> tuple[str, int]:
     if not is_claim(found):
         return "", 0
     job, _, turn = found[JOB_ID].partition(".")
-    return job, int(turn) if turn.isdecimal() else 0
+    return job, int(turn) if re.fullmatch("[0-9]{1,9}", turn) else 0
 
 
 @dataclass(frozen=True)
@@ -121,23 +122,3 @@ def is_claim(found: Any) -> bool:
 def is_free(found: Any) -> bool:
     """Whether what was read is a claim that its run gave back."""
     return is_claim(found) and found.get(_FREE) is True
-
-
-def difference(other: dict[str, Any], identity: Identity) -> str:
-    """Which parts of the identities differ, in words."""
-    plain = json.loads(json.dumps(identity))  # as the other comes from its file: lists, not tuples
-    theirs, ours = _flat(other.get("identity", {})), _flat(plain)
-    names = [name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name)]
-    names.sort(key=lambda name: (name.endswith(("sha256", "mtime_ns")), name))  # what a person can read first
-    shown = [f"{name} {theirs.get(name)!s:.60} there, {ours.get(name)!s:.60} here" for name in names[:3]]
-    return "; ".join(shown) or "another version made it"
-
-
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    if isinstance(value, dict):
-        items = [(f"{name}.{key}" if name else str(key), each) for key, each in value.items()]
-    elif isinstance(value, list) and any(isinstance(each, dict | list) for each in value):
-        items = [(f"{name}[{number}]", each) for number, each in enumerate(value)]
-    else:
-        return {name: value}
-    return {key: each for inner, held in items for key, each in _flat(held, inner).items()}
