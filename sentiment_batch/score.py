@@ -1,31 +1,20 @@
 """The job that labels a dump: every row of the input once, in order, into sealed parts, then one rename."""
 
-import errno
-import hashlib
 import json
 import logging
 import os
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict
 
 import pyarrow as pa
 
 from sentiment_batch import MADE_BY
 from sentiment_batch.config import ScoreOptions
-from sentiment_batch.errors import InputError, OutputConflict, TooManyRejects, UsageError
-from sentiment_batch.labeller import Labeller
-from sentiment_batch.labelling import (
-    check_compute,
-    compute_of,
-    device_kind,
-    labelled_chunks,
-    model_section,
-    open_labeller,
-    rejects_in_words,
-)
-from sentiment_batch.measure.counts import Counts, add, count_rows
+from sentiment_batch.errors import OutputConflict, TooManyRejects, UsageError
+from sentiment_batch.job import Job, kept_columns, required_columns
+from sentiment_batch.labelling import model_section, open_labeller, rejects_in_words
+from sentiment_batch.measure.counts import Counts, add
 from sentiment_batch.measure.doubts import say_doubts
 from sentiment_batch.measure.metrics import (
     Clock,
@@ -38,62 +27,16 @@ from sentiment_batch.measure.metrics import (
     rows_section,
 )
 from sentiment_batch.measure.progress import Progress
-from sentiment_batch.read.chunk import Shard
-from sentiment_batch.read.columns import shown_columns
-from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, say_if_empty, shard_sha256
+from sentiment_batch.read.plan import Inputs, open_inputs, say_if_empty
 from sentiment_batch.remote import is_url, lies_in
-from sentiment_batch.write.claim import CONTROL, JOB_ID, PLAN, Identity, is_claim, turn_of
+from sentiment_batch.shards import adopted_parts, planned_shards, sealed_part, settled_parts
+from sentiment_batch.write.claim import CONTROL, is_claim, turn_of
 from sentiment_batch.write.commit import Work, claim, open_store, settle_json
-from sentiment_batch.write.manifest import MADE, MARKER, METRICS, manifest, missing, remove_earlier
-from sentiment_batch.write.part import REJECTS, Part, PartWriter, Seal, hashed, part_name, read_part
+from sentiment_batch.write.manifest import MADE, MARKER, METRICS, manifest, remove_earlier
+from sentiment_batch.write.part import REJECTS, Part, Seal
 from sentiment_batch.write.store import Store, read_json
 
-ROW_FORMAT = 1  # goes up when the same job would give other rows: part of every job's identity
-# What may differ between two runs of one job: none of it changes a row. The model counts by its digest, the inputs by
-# their content.
-_NOT_IDENTITY = {
-    *("model", "input", "format", "output", "device", "max_reject_rate", "overwrite"),
-    *("metrics", "progress", "log_format", "debug"),
-}
-
-_FOOTERS_AT_ONCE = 8
-
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One job: what to label, with what, and which columns to keep."""
-
-    options: ScoreOptions
-    labeller: Labeller
-    inputs: Inputs
-    columns: tuple[str, ...]  # of the input, in its order, that the output has
-
-    @property
-    def needed(self) -> tuple[str, ...]:
-        """The columns to read: those that are kept, and those that are only looked at."""
-        return tuple(dict.fromkeys((*self.columns, *required_columns(self.options))))
-
-    @property
-    def schema(self) -> pa.Schema:
-        """Of the output."""
-        kept = pa.schema([self.inputs.schema.field(name) for name in self.columns], self.inputs.schema.metadata)
-        return self.labeller.labelled_schema(kept)
-
-    def identity(self) -> Identity:
-        """All that can change a row, and nothing else."""
-        chosen = {name: value for name, value in asdict(self.options).items() if name not in _NOT_IDENTITY}
-        return {
-            "row_format": ROW_FORMAT,
-            "command": "score",
-            "inputs": [file.identity() for file in self.inputs.files],
-            "model": self.labeller.folder.digest,
-            "options": {**chosen, "max_length": self.labeller.max_length, "device": device_kind(self.options.device)},
-        }
-
-    def count(self, batch: pa.RecordBatch) -> Counts:
-        return count_rows(batch, self.labeller.labels, self.options.prefix, self.options.label_column)
 
 
 def score(options: ScoreOptions) -> Metrics:
@@ -122,10 +65,10 @@ def score(options: ScoreOptions) -> Metrics:
 
 
 def _label(job: Job, work: Work, clock: Clock) -> Metrics:
-    shards = _plan(job, work)
+    shards = planned_shards(job, work)
     say_if_empty(job.inputs, shards)
     total = sum(planned.shard.rows for planned in shards)
-    parts = _adopted(job, work, shards)
+    parts = adopted_parts(job, work, shards)
     adopted = [part.seal for part in parts if part]
     if adopted:
         log.info("going on: %d of %d parts were sealed by an earlier run", len(adopted), len(shards))
@@ -134,9 +77,9 @@ def _label(job: Job, work: Work, clock: Clock) -> Metrics:
     done = sum(seal["rows_in"] for seal in adopted)
     with Progress(total, job.options.progress, done=done) as progress:
         for number, planned in enumerate(shards):
-            parts[number] = parts[number] or _sealed(job, work, planned, progress)
+            parts[number] = parts[number] or sealed_part(job, work, planned, progress)
             _check_rejects(job, parts, total, work)
-        sealed = _settled(job, work, shards, parts, progress)
+        sealed = settled_parts(job, work, shards, parts, progress)
     performance = performance_section(
         progress.done_here, asdict(job.labeller.effort), time.perf_counter() - started, load_seconds
     )
@@ -181,88 +124,6 @@ def _published_metrics(store: Store, manifest: Metrics) -> Metrics:
     return dict(metrics)
 
 
-def _settled(
-    job: Job, work: Work, shards: list[PlannedShard], parts: list[Part | None], progress: Progress
-) -> list[Part]:
-    """The parts of all shards, each there and whole; what was lost or spoilt since it was sealed is made again.
-
-    Parts of an earlier run are read through for this, and their input too: it may have been edited in place.
-    """
-    work.check_held()
-    gone = missing(work.store, [part for part in parts if part], work.check_held)
-    settled = []
-    for planned, part in zip(shards, parts, strict=True):
-        assert part, "every shard has its part by now"
-        whole: Part | None = None if part.name in gone else part
-        if whole and whole.sha256 is None:
-            _check_input(job, work, planned, whole, shard_sha256(job.inputs, planned))
-            whole = hashed(work.store, whole)
-        if whole is None:
-            log.warning("%s was lost or damaged after it was sealed: it is made again", part.name)
-            whole = _sealed(job, work, planned, progress)
-        settled.append(whole)
-    return settled
-
-
-def _check_input(job: Job, work: Work, planned: PlannedShard, part: Part, sha256: str) -> None:
-    if sha256 != part.seal["input_sha256"]:
-        raise InputError(
-            f"{job.inputs.files[planned.file].path} was edited since {part.name} was made from it, though its size and "
-            f"time are the same; nothing was published; remove {work.store.url} to begin again"
-        )
-
-
-def _sealed(job: Job, work: Work, planned: PlannedShard, progress: Progress) -> Part:
-    """Label a shard; once more only if the disk failed: a new file lies on other blocks of it."""
-    work.check_held()
-    try:
-        return _label_shard(job, work, planned, progress)
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        log.warning("shard %d: %s; it is labelled once more", planned.index, error)
-    return _label_shard(job, work, planned, progress)
-
-
-def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Progress) -> Part:
-    """Read, label and seal one shard; dropped as a whole if anything goes wrong in it.
-
-    If another job took the output meanwhile, what comes too late for it is taken back.
-    """
-    chunks = read_chunks(job.inputs, planned, job.needed, job.options.text_column, job.options.chunk_rows)
-    counts: Counts = job.count(job.labeller(_no_rows(job)))
-    counts |= {"rows_in": 0, "rejected": 0, "distinct_texts": 0}
-    with PartWriter(work.store, work.scratch, part_name(planned.index, work.claim.turn), job.schema) as part:
-        for batch, rejects, distinct_texts in labelled_chunks(chunks, job.labeller, progress):
-            rows = batch.num_rows + len(rejects)
-            part.write(batch.select(job.schema.names), rejects)
-            counts = add(counts, job.count(batch))
-            counts = add(counts, {"rows_in": rows, "rejected": len(rejects), "distinct_texts": distinct_texts})
-        if not counts["rows_in"] == planned.shard.rows == part.rows + len(part.rejects):
-            raise AssertionError(
-                f"shard {planned.index}: {planned.shard.rows} rows in, {part.rows} out: rows were lost"
-            )
-        account = {
-            "job_id": work.claim.job_id,
-            "shard": planned.index,
-            "file": planned.file,
-            "range": astuple(planned.shard),
-            "input_sha256": shard_sha256(job.inputs, planned),
-            "compute": compute_of(job.labeller),
-            "rows_in": counts["rows_in"],
-            "counts": counts,
-        }
-        try:
-            sealed = part.seal(account, work.check_held)
-            work.check_held()
-        except OutputConflict:
-            work.withdraw(part.made)
-            raise
-    _check_input(job, work, planned, sealed, account["input_sha256"])  # of another run, if that one was first
-    check_compute(sealed, job.labeller, work.store.url)
-    return sealed
-
-
 def _check_output(options: ScoreOptions) -> None:
     """An output in an input folder would be an input of the next run."""
     for given in options.input:
@@ -277,54 +138,6 @@ def _check_inputs_outside(output: str, inputs: Inputs) -> None:
     for file in inputs.files:
         if lies_in(file.path, output):
             raise UsageError(f"the input {file.path} lies in --output {output}; put the output elsewhere")
-
-
-def _no_rows(job: Job) -> pa.RecordBatch:
-    schema = pa.schema([job.inputs.schema.field(name) for name in job.needed])
-    return pa.RecordBatch.from_pylist([], schema=schema)
-
-
-def _plan(job: Job, work: Work) -> list[PlannedShard]:
-    """The job's shards, as an earlier run planned them if there was one: a text file is read through to plan it."""
-    there = read_json(work.store, PLAN)
-    if not (work.claim.is_of(there) and _is_whole_plan(there)):
-        shards = plan(job.inputs, job.options.shard_rows, job.options.shard_bytes, job.options.limit_rows)
-        listed = [[planned.file, list(astuple(planned.shard))] for planned in shards]
-        made = {JOB_ID: work.claim.job_id, "shards": listed, "sha256": _plan_sha256(listed)}
-        there = settle_json(work, PLAN, made, _is_whole_plan)
-    return [PlannedShard(index, file, Shard(*shard)) for index, (file, shard) in enumerate(there["shards"])]
-
-
-def _is_whole_plan(there: Metrics) -> bool:
-    """Whether a plan that was found is as it was written: without one of its shards, rows would be missing."""
-    return there.get("sha256") == _plan_sha256(there.get("shards"))
-
-
-def _plan_sha256(shards: object) -> str:
-    return hashlib.sha256(json.dumps(shards).encode()).hexdigest()
-
-
-def _adopted(job: Job, work: Work, shards: list[PlannedShard]) -> list[Part | None]:
-    """The part of each shard if an earlier run of this job made it; anything else of its name will be replaced."""
-    sizes = work.store.sizes()
-    names = [part_name(planned.index, work.claim.turn) for planned in shards]
-    with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:  # each is a request or two where the output is in a bucket
-        found = list(pool.map(lambda name: read_part(work.store, name) if name in sizes else None, names))
-    for planned, name, part in zip(shards, names, found, strict=True):
-        if part is None or not _is_of(work, planned, part.seal, sizes):
-            found[planned.index] = None
-            if name in sizes:
-                log.warning("%s is not a whole part of this job: it is made again", name)
-        else:
-            check_compute(part, job.labeller, work.store.url)
-    return found
-
-
-def _is_of(work: Work, planned: PlannedShard, seal: Seal, sizes: dict[str, int]) -> bool:
-    """Whether the seal is of this shard of this job, and the rejects that it names are there."""
-    rejects = seal["rejects"]
-    same = seal["job_id"] == work.claim.job_id and seal["range"] == list(astuple(planned.shard))
-    return same and (rejects is None or sizes.get(rejects["name"]) == rejects["bytes"])
 
 
 def _check_rejects(job: Job, parts: Iterable[Part | None], total: int, work: Work) -> None:
@@ -364,21 +177,3 @@ def _sections(job: Job, seals: list[Seal], performance: Metrics) -> Metrics:
             "rows_without_known_label": counts["unknown_labels"],
         }
     return sections
-
-
-def required_columns(options: ScoreOptions) -> tuple[str, ...]:
-    """The columns that the job looks at, the text first."""
-    return (options.text_column, *([options.label_column] if options.label_column else []))
-
-
-def kept_columns(options: ScoreOptions, schema: pa.Schema) -> tuple[str, ...]:
-    """The input columns that the output has, in the input's order. Raises `UsageError` for one that is not there."""
-    if options.keep_columns == ("all",):
-        return tuple(schema.names)
-    if options.keep_columns == ("none",):
-        return ()
-    for name in options.keep_columns:
-        if name not in schema.names:
-            there = shown_columns(schema.names, sure=bool(options.columns))
-            raise UsageError(f"--keep-columns: no column {name!r}; there are: {there}")
-    return tuple(name for name in schema.names if name in options.keep_columns)

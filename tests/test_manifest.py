@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from sentiment_batch.errors import OutputConflict
-from sentiment_batch.write.manifest import MARKER, METRICS, is_whole, manifest, missing
-from sentiment_batch.write.part import Part, PartWriter, part_name
+from sentiment_batch.write.manifest import MARKER, METRICS, is_whole, manifest, missing, remove_earlier
+from sentiment_batch.write.part import Part, PartWriter, part_name, rejects_name, turn_in_name
 from sentiment_batch.write.store import Store, create_json, read_json
 
 HEAD = {"made_by": "sentiment-batch 9.9", "job_id": "abc", "identity": {"command": "score"}}
@@ -139,6 +139,26 @@ def test_nothing_is_removed_once_the_output_is_another_jobs(store: Store, scratc
     with pytest.raises(OutputConflict, match="taken over"):
         missing(store, parts, taken)
     assert store.read("part-00003.parquet") == b"theirs"
+
+
+@pytest.mark.parametrize("turn", [0, 1, 2, 12])
+def test_each_turn_has_names_of_its_own(turn: int) -> None:
+    names = [part_name(3, turn), rejects_name(part_name(3, turn), "12345678" * 8)]
+    suffix = f"-{turn}" if turn else ""
+    assert names == [f"part-00003{suffix}.parquet", f"_rejects/_part-00003{suffix}-12345678.jsonl"]
+    assert [*map(turn_in_name, names)] == [turn, turn]
+
+
+def test_what_an_earlier_turn_left_is_removed_and_nothing_else(store: Store, scratch: Path) -> None:
+    rejects = [rejects_name(part_name(0, turn), "12345678" * 8) for turn in range(4)]
+    parts = [part_name(0, turn) for turn in range(4)]
+    others = ["notes.txt", "_rejects/_part-1.txt", "part-00000-1.parquet.crc"]
+    for name in (*parts, *rejects, *others):
+        (scratch / "x").write_text(name)
+        store.create(name, scratch / "x")
+    left = {*parts[2:], *rejects[2:], *others}
+    assert {*remove_earlier(store, store.sizes(), turn=2)} == left
+    assert {*store.sizes()} == left
 
 
 def test_a_job_without_shards_has_a_manifest(store: Store, scratch: Path) -> None:

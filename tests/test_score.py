@@ -6,7 +6,9 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -20,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sentiment_batch import score as score_module
+from sentiment_batch import shards as shards_module
 from sentiment_batch.config import ScoreOptions
 from sentiment_batch.errors import OutputConflict, SentimentBatchError, Stopped
 from sentiment_batch.labeller import Labeller
@@ -444,14 +447,14 @@ def test_a_part_of_a_run_with_another_dtype_is_refused(
         assert (wip / "part-00000.parquet").exists()
         shutil.copy(other / part, wip)
     else:
-        hash_of = score_module.shard_sha256
+        hash_of = shards_module.shard_sha256
 
         def meanwhile(inputs: object, planned: PlannedShard) -> str:
             if planned.index == 1:
                 shutil.copy(other / part, wip)
             return hash_of(inputs, planned)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(score_module, "shard_sha256", meanwhile)
+        monkeypatch.setattr(shards_module, "shard_sha256", meanwhile)
     refused = rf"{part} was made with torch cpu bfloat16 auto, this run would go on with torch cpu float32 auto"
     with pytest.raises(OutputConflict, match=refused):
         run(tmp_path, tiny_model, parquet, shard_rows=50)
@@ -703,6 +706,67 @@ def test_a_model_that_is_written_to_during_the_run_labels_as_it_was_loaded(
 
     monkeypatch.setattr(score_module, "_check_rejects", spoils)
     out, _ = run(tmp_path, tmp_path / "model", tmp_path / "a.tsv", shard_rows=20)
+    assert published(out).equals(published(whole))
+
+
+def edit_json(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("section", ["rows", "predictions"])
+def test_metrics_of_a_killed_run_that_are_not_those_of_the_parts_are_made_again(
+    section: str, parquet: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part was lost meanwhile, and made again with other bits, as a GPU may."""
+    with monkeypatch.context() as patch:
+        patch.setattr(score_module, "manifest", lambda *given: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(tmp_path, tiny_model, parquet, shard_rows=50)
+    metrics = tmp_path / ".out.wip" / "_metrics.json"
+    true = json.loads(metrics.read_text())
+    edit_json(metrics, lambda content: content[section].clear())
+    out, told = run(tmp_path, tiny_model, parquet, shard_rows=50)
+    assert json.loads((out / "_metrics.json").read_text())[section] == told[section] == true[section]
+
+
+def test_metrics_of_a_killed_run_are_kept(
+    parquet: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(score_module, "manifest", lambda *given: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(tmp_path, tiny_model, parquet, shard_rows=50)
+    before = (tmp_path / ".out.wip" / "_metrics.json").read_bytes()
+    out, _ = run(tmp_path, tiny_model, parquet, shard_rows=50)
+    assert (out / "_metrics.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda plan: plan["shards"].pop(),
+        lambda plan: plan.pop("shards"),
+        lambda plan: plan.pop("sha256"),
+        lambda plan: plan["shards"].__setitem__(0, None),
+    ],
+)
+def test_a_damaged_plan_is_made_again(
+    damage: Callable[[dict[str, Any]], object],
+    parquet: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without its last shard, rows would be missing from an output that is said to be whole."""
+    whole, _ = run(tmp_path, tiny_model, parquet, shard_rows=50, output=tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_at(patch, 6)
+        with pytest.raises(Stopped):
+            run(tmp_path, tiny_model, parquet, shard_rows=50)
+    edit_json(tmp_path / ".out.wip" / ".plan.json", damage)
+    out, _ = run(tmp_path, tiny_model, parquet, shard_rows=50)
     assert published(out).equals(published(whole))
 
 

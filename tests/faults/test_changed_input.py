@@ -13,7 +13,7 @@ from conftest import Program
 
 from faults import stub
 from faults.jobs import OPTIONS, is_published
-from sentiment_batch import labeller, labelling, score
+from sentiment_batch import labeller, labelling, score, shards
 from sentiment_batch.errors import EnvironmentFailure, Stopped
 from sentiment_batch.logs import plain
 from sentiment_batch.read import source
@@ -42,14 +42,14 @@ def dump(tmp_path: Path) -> Path:
 
 def before_shard(monkeypatch: pytest.MonkeyPatch, index: int, action: Callable[[], None]) -> None:
     """Do something when the shard of that number is to be labelled."""
-    real = score._label_shard
+    real = shards._label_shard
 
     def label(job: Any, work: Any, planned: Any, progress: Any) -> Any:
         if planned.index == index:
             action()
         return real(job, work, planned, progress)
 
-    monkeypatch.setattr(score, "_label_shard", label)
+    monkeypatch.setattr(shards, "_label_shard", label)
 
 
 def stop_before_shard(program: Program, dump: Path, out: Path, index: int) -> None:

@@ -1,0 +1,75 @@
+"""A job that labels a dump: what to label, with what, and what makes it this job."""
+
+from dataclasses import asdict, dataclass
+
+import pyarrow as pa
+
+from sentiment_batch.config import ScoreOptions
+from sentiment_batch.errors import UsageError
+from sentiment_batch.labeller import Labeller
+from sentiment_batch.labelling import device_kind
+from sentiment_batch.measure.counts import Counts, count_rows
+from sentiment_batch.read.columns import shown_columns
+from sentiment_batch.read.plan import Inputs
+from sentiment_batch.write.claim import Identity
+
+ROW_FORMAT = 1  # goes up when the same job would give other rows: part of every job's identity
+# What may differ between two runs of one job: none of it changes a row. The model counts by its digest, the inputs by
+# their content.
+_NOT_IDENTITY = {
+    *("model", "input", "format", "output", "device", "max_reject_rate", "overwrite"),
+    *("metrics", "progress", "log_format", "debug"),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: what to label, with what, and which columns to keep."""
+
+    options: ScoreOptions
+    labeller: Labeller
+    inputs: Inputs
+    columns: tuple[str, ...]  # of the input, in its order, that the output has
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns to read: those that are kept, and those that are only looked at."""
+        return tuple(dict.fromkeys((*self.columns, *required_columns(self.options))))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the output."""
+        kept = pa.schema([self.inputs.schema.field(name) for name in self.columns], self.inputs.schema.metadata)
+        return self.labeller.labelled_schema(kept)
+
+    def identity(self) -> Identity:
+        """All that can change a row, and nothing else."""
+        chosen = {name: value for name, value in asdict(self.options).items() if name not in _NOT_IDENTITY}
+        return {
+            "row_format": ROW_FORMAT,
+            "command": "score",
+            "inputs": [file.identity() for file in self.inputs.files],
+            "model": self.labeller.folder.digest,
+            "options": {**chosen, "max_length": self.labeller.max_length, "device": device_kind(self.options.device)},
+        }
+
+    def count(self, batch: pa.RecordBatch) -> Counts:
+        return count_rows(batch, self.labeller.labels, self.options.prefix, self.options.label_column)
+
+
+def required_columns(options: ScoreOptions) -> tuple[str, ...]:
+    """The columns that the job looks at, the text first."""
+    return (options.text_column, *([options.label_column] if options.label_column else []))
+
+
+def kept_columns(options: ScoreOptions, schema: pa.Schema) -> tuple[str, ...]:
+    """The input columns that the output has, in the input's order. Raises `UsageError` for one that is not there."""
+    if options.keep_columns == ("all",):
+        return tuple(schema.names)
+    if options.keep_columns == ("none",):
+        return ()
+    for name in options.keep_columns:
+        if name not in schema.names:
+            there = shown_columns(schema.names, sure=bool(options.columns))
+            raise UsageError(f"--keep-columns: no column {name!r}; there are: {there}")
+    return tuple(name for name in schema.names if name in options.keep_columns)

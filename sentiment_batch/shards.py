@@ -1,0 +1,158 @@
+"""The shards of a job, one by one: planned, found sealed by an earlier run, or labelled and sealed by this one."""
+
+import errno
+import hashlib
+import json
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
+
+import pyarrow as pa
+
+from sentiment_batch.errors import InputError, OutputConflict
+from sentiment_batch.job import Job
+from sentiment_batch.labelling import check_compute, compute_of, labelled_chunks
+from sentiment_batch.measure.counts import Counts, add
+from sentiment_batch.measure.metrics import Metrics
+from sentiment_batch.measure.progress import Progress
+from sentiment_batch.read.chunk import Shard
+from sentiment_batch.read.plan import PlannedShard, plan, read_chunks, shard_sha256
+from sentiment_batch.write.claim import JOB_ID, PLAN
+from sentiment_batch.write.commit import Work, settle_json
+from sentiment_batch.write.manifest import missing
+from sentiment_batch.write.part import Part, PartWriter, Seal, hashed, part_name, read_part
+from sentiment_batch.write.store import read_json
+
+_FOOTERS_AT_ONCE = 8
+
+log = logging.getLogger(__name__)
+
+
+def planned_shards(job: Job, work: Work) -> list[PlannedShard]:
+    """The job's shards, as an earlier run planned them if there was one: a text file is read through to plan it."""
+    there = read_json(work.store, PLAN)
+    if not (work.claim.is_of(there) and _is_whole_plan(there)):
+        shards = plan(job.inputs, job.options.shard_rows, job.options.shard_bytes, job.options.limit_rows)
+        listed = [[planned.file, list(astuple(planned.shard))] for planned in shards]
+        made = {JOB_ID: work.claim.job_id, "shards": listed, "sha256": _plan_sha256(listed)}
+        there = settle_json(work, PLAN, made, _is_whole_plan)
+    return [PlannedShard(index, file, Shard(*shard)) for index, (file, shard) in enumerate(there["shards"])]
+
+
+def _is_whole_plan(there: Metrics) -> bool:
+    """Whether a plan that was found is as it was written: without one of its shards, rows would be missing."""
+    return there.get("sha256") == _plan_sha256(there.get("shards"))
+
+
+def _plan_sha256(shards: object) -> str:
+    return hashlib.sha256(json.dumps(shards).encode()).hexdigest()
+
+
+def adopted_parts(job: Job, work: Work, shards: list[PlannedShard]) -> list[Part | None]:
+    """The part of each shard if an earlier run of this job made it; anything else of its name will be replaced."""
+    sizes = work.store.sizes()
+    names = [part_name(planned.index, work.claim.turn) for planned in shards]
+    with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:  # each is a request or two where the output is in a bucket
+        found = list(pool.map(lambda name: read_part(work.store, name) if name in sizes else None, names))
+    for planned, name, part in zip(shards, names, found, strict=True):
+        if part is None or not _is_of(work, planned, part.seal, sizes):
+            found[planned.index] = None
+            if name in sizes:
+                log.warning("%s is not a whole part of this job: it is made again", name)
+        else:
+            check_compute(part, job.labeller, work.store.url)
+    return found
+
+
+def _is_of(work: Work, planned: PlannedShard, seal: Seal, sizes: dict[str, int]) -> bool:
+    """Whether the seal is of this shard of this job, and the rejects that it names are there."""
+    rejects = seal["rejects"]
+    same = seal["job_id"] == work.claim.job_id and seal["range"] == list(astuple(planned.shard))
+    return same and (rejects is None or sizes.get(rejects["name"]) == rejects["bytes"])
+
+
+def settled_parts(
+    job: Job, work: Work, shards: list[PlannedShard], parts: list[Part | None], progress: Progress
+) -> list[Part]:
+    """The parts of all shards, each there and whole; what was lost or spoilt since it was sealed is made again.
+
+    Parts of an earlier run are read through for this, and their input too: it may have been edited in place.
+    """
+    work.check_held()
+    gone = missing(work.store, [part for part in parts if part], work.check_held)
+    settled = []
+    for planned, part in zip(shards, parts, strict=True):
+        assert part, "every shard has its part by now"
+        whole: Part | None = None if part.name in gone else part
+        if whole and whole.sha256 is None:
+            _check_input(job, work, planned, whole, shard_sha256(job.inputs, planned))
+            whole = hashed(work.store, whole)
+        if whole is None:
+            log.warning("%s was lost or damaged after it was sealed: it is made again", part.name)
+            whole = sealed_part(job, work, planned, progress)
+        settled.append(whole)
+    return settled
+
+
+def _check_input(job: Job, work: Work, planned: PlannedShard, part: Part, sha256: str) -> None:
+    if sha256 != part.seal["input_sha256"]:
+        raise InputError(
+            f"{job.inputs.files[planned.file].path} was edited since {part.name} was made from it, though its size and "
+            f"time are the same; nothing was published; remove {work.store.url} to begin again"
+        )
+
+
+def sealed_part(job: Job, work: Work, planned: PlannedShard, progress: Progress) -> Part:
+    """Label a shard; once more only if the disk failed: a new file lies on other blocks of it."""
+    work.check_held()
+    try:
+        return _label_shard(job, work, planned, progress)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        log.warning("shard %d: %s; it is labelled once more", planned.index, error)
+    return _label_shard(job, work, planned, progress)
+
+
+def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Progress) -> Part:
+    """Read, label and seal one shard; dropped as a whole if anything goes wrong in it.
+
+    If another job took the output meanwhile, what comes too late for it is taken back.
+    """
+    chunks = read_chunks(job.inputs, planned, job.needed, job.options.text_column, job.options.chunk_rows)
+    counts: Counts = job.count(job.labeller(_no_rows(job)))
+    counts |= {"rows_in": 0, "rejected": 0, "distinct_texts": 0}
+    with PartWriter(work.store, work.scratch, part_name(planned.index, work.claim.turn), job.schema) as part:
+        for batch, rejects, distinct_texts in labelled_chunks(chunks, job.labeller, progress):
+            rows = batch.num_rows + len(rejects)
+            part.write(batch.select(job.schema.names), rejects)
+            counts = add(counts, job.count(batch))
+            counts = add(counts, {"rows_in": rows, "rejected": len(rejects), "distinct_texts": distinct_texts})
+        if not counts["rows_in"] == planned.shard.rows == part.rows + len(part.rejects):
+            raise AssertionError(
+                f"shard {planned.index}: {planned.shard.rows} rows in, {part.rows} out: rows were lost"
+            )
+        account = {
+            "job_id": work.claim.job_id,
+            "shard": planned.index,
+            "file": planned.file,
+            "range": astuple(planned.shard),
+            "input_sha256": shard_sha256(job.inputs, planned),
+            "compute": compute_of(job.labeller),
+            "rows_in": counts["rows_in"],
+            "counts": counts,
+        }
+        try:
+            sealed = part.seal(account, work.check_held)
+            work.check_held()
+        except OutputConflict:
+            work.withdraw(part.made)
+            raise
+    _check_input(job, work, planned, sealed, account["input_sha256"])  # of another run, if that one was first
+    check_compute(sealed, job.labeller, work.store.url)
+    return sealed
+
+
+def _no_rows(job: Job) -> pa.RecordBatch:
+    schema = pa.schema([job.inputs.schema.field(name) for name in job.needed])
+    return pa.RecordBatch.from_pylist([], schema=schema)
