@@ -32,7 +32,7 @@ from sentiment_batch.measure.metrics import (
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.measure.summary import figure
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, shard_sha256
-from sentiment_batch.read.split import describe, label_names, shown_label
+from sentiment_batch.read.split import are_labels, describe, label_names, shown_label
 from sentiment_batch.write.claim import Identity
 from sentiment_batch.write.commit import Work, claim, settle_json
 from sentiment_batch.write.part import PartWriter
@@ -154,8 +154,8 @@ def _check_split(options: EvaluateOptions, inputs: Inputs, shards: list[PlannedS
     if len(found) == 1:
         label, rows = next(iter(found.items()))
         raise InputError(
-            f"{where}: all {rows} rows are labelled {label!r}; a split with one class cannot measure a model "
-            "(are the labels masked, as in the public SmSA test split? take a split with its true labels)"
+            f"{where}: all {rows} rows are labelled {shown_label(label)}; a split with one class cannot measure a "
+            "model (are the labels masked, as in the public SmSA test split? take a split with its true labels)"
         )
 
 
@@ -169,7 +169,8 @@ def _labels(options: EvaluateOptions, inputs: Inputs, planned: PlannedShard, kno
         for number, name in enumerate(names, row):
             if name not in known:
                 what = f"the label {shown_label(name)}" if name else "no label"
-                raise InputError(f"{path}, row {number}: {what} in {column!r}; the model knows {', '.join(known)}")
+                ours = ", ".join(known) if are_labels(known) else f"{len(known)} others"
+                raise InputError(f"{path}, row {number}: {what} in {column!r}; the model knows {ours}")
             yield name
         row += len(names)
 

@@ -14,15 +14,13 @@ from sentiment_batch.errors import UsageError
 from sentiment_batch.measure.metrics import Clock, Metrics, document, headline
 from sentiment_batch.model.folder import TRAINING, files_digest, read_model_folder
 from sentiment_batch.model.recipe import SCRATCH, Recipe, resolve_recipe
-from sentiment_batch.read.split import Splits, read_splits
+from sentiment_batch.read.split import Splits, are_labels, read_splits
 from sentiment_batch.remote import is_url
 from sentiment_batch.write.claim import Identity
 from sentiment_batch.write.commit import claim
 from sentiment_batch.write.store import create_json
 
 TRAINING_FORMAT = 1  # goes up when the same job would give another model: part of every job's identity
-
-_LABELS_SHOWN, _LABEL_CHARACTERS = 20, 40
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +81,7 @@ def _log_report(report: dict[str, Any]) -> None:
 
 def _balance(counts: dict[str, int]) -> str:
     """How many rows each label has, unless the labels look like reviews, which no log line may quote."""
-    if len(counts) > _LABELS_SHOWN or any(len(label) > _LABEL_CHARACTERS for label in counts):
+    if not are_labels(counts):
         return f"{len(counts)} different labels"
     return ", ".join(f"{label} {count} ({count / sum(counts.values()):.0%})" for label, count in counts.items())
 

@@ -58,7 +58,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def refusal(folder: Path) -> str:
+def refusal(folder: Path | str) -> str:
     with pytest.raises(ModelRefused) as refused:
         read_model_folder(str(folder))
     return str(refused.value)
@@ -90,6 +90,7 @@ def test_labels_are_in_the_order_of_the_logits(folder: Path) -> None:
 
 
 def test_no_folder(tmp_path: Path) -> None:
+    assert refusal("s3://lake/model") == "s3://lake/model: a model is read from a local folder; copy it there first"
     assert f"no model folder at {tmp_path / 'm'}; make one with: sentiment-batch train" in refusal(tmp_path / "m")
     (tmp_path / "m").write_text("a file")
     assert "no model folder at" in refusal(tmp_path / "m")

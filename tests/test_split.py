@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from sentiment_batch.config import ReadOptions
 from sentiment_batch.errors import InputError
 from sentiment_batch.read import split
-from sentiment_batch.read.split import Split, Splits, describe, label_names, label_order, read_split, read_splits
+from sentiment_batch.read.split import (
+    Split,
+    Splits,
+    are_labels,
+    describe,
+    label_names,
+    label_order,
+    read_split,
+    read_splits,
+)
 
 BLANKS = ("", " ", "\u3000\u00a0", "\r")
 
@@ -270,3 +279,11 @@ def test_labels_that_cannot_be_learnt_are_refused(
     with pytest.raises(InputError, match=message) as caught:
         both(tmp_path, train, valid)
     assert str(tmp_path / f"{file}.tsv") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "may_be_listed"),
+    [(["good"], True), (["x" * 30] * 20, True), (["x" * 31], False), (["x"] * 21, False)],
+)
+def test_reviews_in_the_place_of_labels_are_told_from_labels(names: list[str], may_be_listed: bool) -> None:
+    assert are_labels(names) is may_be_listed

@@ -21,6 +21,7 @@ from sentiment_batch.model.inspection import (
 from sentiment_batch.model.settings import settings_of
 from sentiment_batch.model.tokenizer_file import check_tokenizer
 from sentiment_batch.model.vocabulary import MERGES, WORDS, check_lines, check_tokenizer_config, check_words
+from sentiment_batch.remote import is_url
 
 CONFIG, WEIGHTS, WEIGHTS_INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 TOKENIZER, TOKENIZER_CONFIG, TRAINING = "tokenizer.json", "tokenizer_config.json", "training.json"
@@ -67,6 +68,8 @@ def read_model_folder(path: str) -> ModelFolder:
     It is taken for hostile until this returns: nothing in it was given to a library, and no tensor was read.
     """
     folder = Path(path)
+    if is_url(path):
+        raise ModelRefused(f"{path}: a model is read from a local folder; copy it there first")
     if not folder.is_dir():
         raise ModelRefused(f"no model folder at {path}; make one with: sentiment-batch train --output {path} ...")
     for name in (CONFIG, TOKENIZER):

@@ -1,7 +1,7 @@
 """Labelled files -> texts with their labels, in memory: splits to learn from and to choose by."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from sentiment_batch.read.plan import open_inputs, plan, read_chunks
 from sentiment_batch.read.texts import as_strings
 
 _CHUNK_ROWS = 32_768
+_LABELS, _LABEL_CHARACTERS = 20, 30  # at most, in a message
 MAX_LABELS = 100
 _NO_NAMES = (pa.ArrowException, UnicodeDecodeError)
 POLARITY = ("positive", "neutral", "negative")  # IndoNLU's order; other labels are sorted
@@ -158,4 +159,9 @@ def _names(column: pa.Array) -> list[str | None]:
 
 def shown_label(label: str | None) -> str:
     """The label for a message; not if it is as long as a review, which may have come into the column by mistake."""
-    return repr(label) if label is not None and len(label) <= 30 else "(a long text)"
+    return repr(label) if label is not None and are_labels([label]) else "(a long text)"
+
+
+def are_labels(names: Collection[str]) -> bool:
+    """Whether these look like labels, which a message may list, and not like the reviews of a swapped column."""
+    return len(names) <= _LABELS and all(len(name) <= _LABEL_CHARACTERS for name in names)
