@@ -5,13 +5,14 @@ import logging
 import os
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 
 import pyarrow as pa
 
 from sentiment_batch import MADE_BY
 from sentiment_batch.config import ScoreOptions
-from sentiment_batch.errors import OutputConflict, TooManyRejects, UsageError
+from sentiment_batch.errors import AccessRefused, OutputConflict, TooManyRejects, UsageError
 from sentiment_batch.job import Job, kept_columns, required_columns
 from sentiment_batch.labelling import model_section, open_labeller, rejects_in_words
 from sentiment_batch.measure.counts import Counts, add
@@ -74,11 +75,13 @@ def _label(job: Job, work: Work, clock: Clock) -> Metrics:
         log.info("going on: %d of %d parts were sealed by an earlier run", len(adopted), len(shards))
     load_seconds = job.labeller.load() if len(adopted) < len(shards) else 0.0
     started = time.perf_counter()
-    done = sum(seal["rows_in"] for seal in adopted)
+    done, bad = sum(seal["rows_in"] for seal in adopted), sum(map(_without_fair_label, adopted))
     with Progress(total, job.options.progress, done=done) as progress:
         for number, planned in enumerate(shards):
-            parts[number] = parts[number] or sealed_part(job, work, planned, progress)
-            _check_rejects(job, parts, total, work)
+            if (part := parts[number]) is None:
+                parts[number] = part = sealed_part(job, work, planned, progress)
+                bad += _without_fair_label(part.seal)
+            _check_rejects(job, parts, bad, total, work)
         sealed = settled_parts(job, work, shards, parts, progress)
     performance = performance_section(
         progress.done_here, asdict(job.labeller.effort), time.perf_counter() - started, load_seconds
@@ -119,7 +122,9 @@ def _published_metrics(store: Store, manifest: Metrics) -> Metrics:
             "sentiment-batch verify, then remove the output and run again"
         )
     others = sorted(sizes.keys() - {file["name"] for file in files} - {MARKER, METRICS, *CONTROL})
-    for name in remove_earlier(store, others, turn_of(manifest)[1]):
+    with suppress(AccessRefused):  # who may only read is told of it by verify
+        others = remove_earlier(store, others, turn_of(manifest)[1])
+    for name in others:
         log.warning("%s/%s is not of the published output: take it away", store.url, name)
     return dict(metrics)
 
@@ -140,18 +145,23 @@ def _check_inputs_outside(output: str, inputs: Inputs) -> None:
             raise UsageError(f"the input {file.path} lies in --output {output}; put the output elsewhere")
 
 
-def _check_rejects(job: Job, parts: Iterable[Part | None], total: int, work: Work) -> None:
-    """Stop as soon as it is certain that too many rows have no label for a fault in them."""
+def _without_fair_label(seal: Seal) -> int:
+    """How many rows have no label for a fault in them."""
+    return int(seal["rejected"] + seal["counts"]["nonfinite"])
+
+
+def _check_rejects(job: Job, parts: Iterable[Part | None], bad: int, total: int, work: Work) -> None:
+    """Stop as soon as it is certain that too many rows have no label: `bad` of them, in the parts that are there."""
+    if bad <= job.options.max_reject_rate * total:
+        return
     made = [part for part in parts if part]
     rejected = sum(part.seal["rejected"] for part in made)
     nonfinite = sum(part.seal["counts"]["nonfinite"] for part in made)
-    if rejected + nonfinite <= job.options.max_reject_rate * total:
-        return
     counts = {"are rejected": rejected, "have no finite score": nonfinite}
-    bad = " and ".join(f"{count:,} of {total:,} rows {what}" for what, count in counts.items() if count)
+    found = " and ".join(f"{count:,} of {total:,} rows {what}" for what, count in counts.items() if count)
     words = rejects_in_words(work.store, made)
     raise TooManyRejects(
-        f"{bad}, more than --max-reject-rate {job.options.max_reject_rate:g} allows{words and f': {words}'}; "
+        f"{found}, more than --max-reject-rate {job.options.max_reject_rate:g} allows{words and f': {words}'}; "
         f"{f'see {work.store.url}/{REJECTS}; ' if rejected else ''}nothing was published; "
         "raise the limit, or mend the input or the command and run it with --overwrite"
     )

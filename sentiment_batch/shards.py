@@ -51,6 +51,7 @@ def _plan_sha256(shards: object) -> str:
 def adopted_parts(job: Job, work: Work, shards: list[PlannedShard]) -> list[Part | None]:
     """The part of each shard if an earlier run of this job made it; anything else of its name will be replaced."""
     sizes = work.store.sizes()
+    work.claim.check_names(sizes, work.store.url)  # now, and not when all is labelled
     names = [part_name(planned.index, work.claim.turn) for planned in shards]
     with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:  # each is a request or two where the output is in a bucket
         found = list(pool.map(lambda name: read_part(work.store, name) if name in sizes else None, names))
@@ -78,7 +79,7 @@ def settled_parts(
 
     Parts of an earlier run are read through for this, and their input too: it may have been edited in place.
     """
-    work.check_held()
+    work.check_unannounced()
     gone = missing(work.store, [part for part in parts if part], work.check_held)
     settled = []
     for planned, part in zip(shards, parts, strict=True):
@@ -104,7 +105,7 @@ def _check_input(job: Job, work: Work, planned: PlannedShard, part: Part, sha256
 
 def sealed_part(job: Job, work: Work, planned: PlannedShard, progress: Progress) -> Part:
     """Label a shard; once more only if the disk failed: a new file lies on other blocks of it."""
-    work.check_held()
+    work.check_unannounced()
     try:
         return _label_shard(job, work, planned, progress)
     except OSError as error:

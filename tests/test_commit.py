@@ -740,3 +740,30 @@ def test_a_file_system_without_locks_is_worked_on_all_the_same(
     without_locks(monkeypatch)
     publish(out)
     assert "has no locks" in caplog.text
+
+
+def test_overwrite_takes_no_file_of_a_user_with_it(out: Path) -> None:
+    publish(out, OTHER)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(OutputConflict, match=r"notes\.txt is not of such a job; move it"):
+        claim(str(out), JOB, MARKER, overwrite=True, made=r"part-.*")
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_a_run_of_the_same_job_that_tidies_while_another_publishes(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sees that the output is there, and takes away what it was before, which the other one is about to move."""
+    publish(out, OTHER)
+    work = claim(str(out), JOB, MARKER, overwrite=True)
+    assert isinstance(work, Beside)
+    create_json(work.store, work.scratch, MARKER, work.claim.content())
+    exchange = beside.exchange
+
+    def late(one: Path, other: Path) -> bool:
+        done = exchange(one, other)
+        assert isinstance(claim(str(out), JOB, MARKER, overwrite=True), dict)
+        return done
+
+    monkeypatch.setattr(beside, "exchange", late)
+    work.publish()
+    assert isinstance(claim(str(out), JOB, MARKER), dict)
+    assert os.listdir(out.parent) == [out.name]

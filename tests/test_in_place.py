@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from faults import stub
 
-from sentiment_batch.errors import OutputConflict, UsageError
+from sentiment_batch.errors import AccessRefused, OutputConflict, UsageError
 from sentiment_batch.remote import ChangedMeanwhile
 from sentiment_batch.write import in_place
 from sentiment_batch.write.bucket import Bucket
-from sentiment_batch.write.claim import CLAIM, Claim, job_id
+from sentiment_batch.write.claim import CLAIM, PLAN, Claim, job_id
 from sentiment_batch.write.commit import is_mount_point, settle_json
 from sentiment_batch.write.in_place import InPlace, work_in_place
 from sentiment_batch.write.manifest import MADE
@@ -305,6 +305,54 @@ def test_a_marker_that_comes_before_the_second_claim_is_removed_by_it(store: Sto
     with pytest.raises(OutputConflict, match="taken over"):
         slow.publish()
     ours.check_held()
+
+
+def test_a_run_whose_claim_was_removed_takes_nothing_from_who_published_since(store: Store) -> None:
+    slow = begin(store, OTHER)
+    ours = begin(store, overwrite=True)
+    complete(ours)
+    ours.publish()
+    store.delete(CLAIM)  # somebody took it for a stale lock
+    with pytest.raises(OutputConflict, match="taken over"):
+        slow.check_held()
+    assert MARKER in names(store)
+
+
+def test_a_marker_that_comes_late_is_taken_away_before_the_next_shard(store: Store) -> None:
+    slow = begin(store, OTHER)
+    ours = begin(store, overwrite=True)
+    create_json(store, slow.scratch, MARKER, slow.claim.content())
+    ours.check_unannounced()
+    assert names(store) == [CLAIM]
+    complete(ours)
+    ours.check_unannounced()
+    assert MARKER in names(store), "another run of this job may have published"
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"job_'])
+def test_a_damaged_marker_announces_nothing_while_it_is_overwritten(store: Store, tmp_path: Path, content: str) -> None:
+    publish(store, OTHER)
+    store.delete(MARKER)
+    (tmp_path / "x").write_text(content)
+    store.create(MARKER, tmp_path / "x")
+    begin(store, overwrite=True)
+    assert MARKER not in names(store)
+
+
+def test_who_may_not_delete_publishes_all_the_same(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(self: Bucket, name: str) -> None:
+        raise AccessRefused(f"{name}: refused")
+
+    store = Bucket(bucket)
+    work = begin(store)
+    create_json(store, work.scratch, PLAN, {})
+    marker = complete(work)
+    monkeypatch.setattr(Bucket, "delete", refuse)
+    work.publish()
+    assert "is of no use any more, and is left" in caplog.text
+    assert work_in_place(wanted(store), store) == marker
 
 
 def test_what_another_run_swaps_while_it_is_read_is_read_again(store: Store, tmp_path: Path) -> None:

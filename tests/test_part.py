@@ -59,6 +59,24 @@ def make(store: Store, scratch: Path, rejects: list[dict[str, Any]], *chunks: pa
         return part.seal(ACCOUNT, alone)
 
 
+def test_only_what_is_of_this_run_is_withdrawn(folder: Path, scratch: Path) -> None:
+    """Another job has the names since somebody emptied the output: its rows, and rejects of the same content, stay."""
+    theirs = {**ACCOUNT, "job_id": "another"}
+    with PartWriter(Folder(folder), scratch, NAME, SCHEMA) as part:
+        part.write(rows(1), REJECTS)
+        part.seal(theirs, alone)
+        assert len(part.made) == 2
+
+    def taken() -> None:
+        raise OutputConflict("taken over")
+
+    with PartWriter(Folder(folder), scratch, NAME, SCHEMA) as part:
+        part.write(rows(2), REJECTS)
+        with pytest.raises(OutputConflict):
+            part.seal(ACCOUNT, taken)
+        assert part.made == []
+
+
 def read_seal(path: Path) -> dict[str, Any] | None:
     part = read_part(Folder(path.parent), path.name)
     return part.seal if part else None

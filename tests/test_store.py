@@ -269,3 +269,12 @@ def test_metrics_copy_goes_where_it_was_asked_for(tmp_path: Path, monkeypatch: p
     assert names(tmp_path) == ["metrics.json", "new"]
     with pytest.raises(UsageError, match="local"):
         write_metrics_copy("s3://bucket/metrics.json", {})
+
+
+def test_folders_that_a_console_makes_are_no_files(bucket: str) -> None:
+    import obstore
+
+    store = Bucket(bucket)
+    for key in ("", "_rejects/", "_rejects/a.jsonl", "empty"):
+        obstore.put(store._store, store._key(key), b"x" if key.endswith("jsonl") else b"")
+    assert store.sizes() == {"_rejects/a.jsonl": 1, "empty": 0}

@@ -41,6 +41,10 @@ class Beside:
                 f"{self.folder} was moved or removed, or another job took it, while this run worked in it; run again"
             )
 
+    def check_unannounced(self) -> None:
+        """As `check_held`: nobody sees a marker in the work folder."""
+        self.check_held()
+
     def withdraw(self, names: Iterable[str]) -> None:
         """Nothing: the folder is another run's, and so is what is in it."""
 
@@ -58,7 +62,8 @@ class Beside:
         if self.claim.overwrite and _is_filled(self.output):
             _discard(old, self.claim.marker)
             if exchange(self.folder, self.output):
-                os.rename(self.folder, old)
+                with suppress(FileNotFoundError):  # a run of this job saw that it is published, and tidied
+                    os.rename(self.folder, old)
             else:  # for a moment there is no output; the next run would finish it
                 os.rename(self.output, old)
                 os.rename(self.folder, self.output)
@@ -125,7 +130,9 @@ def finished(claim: Claim, output: Path) -> dict[str, Any] | None:
     found = read_json(Folder(output), claim.marker)
     if not is_claim(found) and _is_filled(output):
         raise claim.strangers(str(output))
-    return claim.finished(found)
+    if (done := claim.finished(found)) is None and is_claim(found):
+        claim.check_names(Folder(output).sizes(), str(output))  # they would go with it
+    return done
 
 
 def finished_here(claim: Claim, output: Path) -> bool:

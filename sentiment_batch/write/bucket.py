@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from sentiment_batch.errors import EnvironmentFailure, InputError, UsageError
@@ -75,8 +75,8 @@ class Bucket:
             found = [meta for page in obstore.list(self._store, prefix=self._key("")) for meta in page]
         start = len(self._key(""))
         sizes = {meta["path"][start:]: meta["size"] for meta in sorted(found, key=lambda each: str(each["path"]))}
-        sizes.pop("", None)  # the prefix itself: a "folder" that a console made
-        return sizes
+        folders = {"", *(str(parent) for name in sizes for parent in PurePosixPath(name).parents)}
+        return {name: size for name, size in sizes.items() if size or name not in folders}  # a console makes "folders"
 
     def read(self, name: str, start: int = 0) -> bytes | None:
         import obstore

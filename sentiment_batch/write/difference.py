@@ -20,6 +20,8 @@ def difference(found: dict[str, Any], identity: dict[str, Any]) -> str:
         json.loads(json.dumps(identity)),
     )  # as the other comes from its file: no tuples
     theirs = dict(theirs) if isinstance(theirs, dict) else {}
+    if theirs.get("command") != ours.get("command"):
+        return f"command {_value(theirs.get('command'))} there, {_value(ours.get('command'))} here"
     inputs = _inputs(theirs.pop("inputs", []), ours.pop("inputs", []))
     return "; ".join(islice(chain(inputs, _others(theirs, ours)), _SHOWN)) or "another version made it"
 

@@ -8,16 +8,19 @@ the claim's is void: an old one, or one that came late.
 Two runs of one job do the same: each file is created once, whoever is first. Of two jobs the second is refused, or with
 `--overwrite` takes the output over: it swaps the claim and removes the old marker, so that nothing is announced. Each
 time that the output changes hands is a turn, whose number is in the claim, the seals, the marker, and the names of
-parts and rejects. So a name belongs to one turn for ever, and who deletes a file of an earlier turn, or one of its own
-when its turn is over, takes nothing away from anybody, however late the DELETE arrives. Names that all turns have
-(the metrics, an evaluation's predictions) are never deleted but swapped for their successor, in the version that was
-looked at.
+parts and rejects. So a name belongs to one turn,
+and who deletes a file of an earlier turn, or one of its own when its turn is over, takes nothing away from anybody,
+however late the DELETE arrives. (Turns are counted in the claim: who removes it while a run is at work lets a number
+come again.) Names that all turns have (the metrics, an evaluation's predictions) are never deleted but swapped for
+their successor, in the version that was looked at.
 
 The marker is the exception: a DELETE has no condition. One that is late, of a run that took the output over, hits the
 marker of another run that published in between, and the output is not announced until the next run, which finds all of
-it there.
+it there. And one that a job sends off before it is overtaken may arrive behind that: it stands until the new job looks,
+before each of its shards.
 """
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -26,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sentiment_batch.errors import EnvironmentFailure, OutputConflict, UsageError
+from sentiment_batch.errors import AccessRefused, EnvironmentFailure, OutputConflict, UsageError
 from sentiment_batch.write.claim import (
     CHECKPOINT,
     CLAIM,
@@ -42,6 +45,8 @@ from sentiment_batch.write.claim import (
 )
 from sentiment_batch.write.lock import Lock
 from sentiment_batch.write.store import Folder, Store, Version, json_scratch, read_json
+
+log = logging.getLogger(__name__)
 
 _NEVER: Version = ('"never"', "0")  # a version that nothing has
 
@@ -67,10 +72,18 @@ class InPlace:
         """Raise `OutputConflict` if another job took the output."""
         while not self.claim.is_of(read_json(self.store, CLAIM)):
             version, claimed = self.store.version(CLAIM), read_json(self.store, CLAIM)
-            if is_claim(claimed) and claimed[JOB_ID] != self.claim.job_id:
+            holder = claimed if is_claim(claimed) else read_json(self.store, self.claim.marker)
+            if is_claim(holder) and holder[JOB_ID] != self.claim.job_id:
                 raise OutputConflict(f"{self.store.url} was taken over by another job; this one stops")
             if not self.claim.is_of(claimed):  # another run of this job gave it back, or it is damaged or gone
                 _put_claim(self.store, self.scratch, self.claim.content(), version)
+
+    def check_unannounced(self) -> None:
+        """Raise as `check_held`, and take away a marker that came from another job when its turn was over."""
+        self.check_held()
+        marker = read_json(self.store, self.claim.marker)
+        if is_claim(marker) and not self.claim.is_of(marker):
+            self.store.delete(self.claim.marker)
 
     def withdraw(self, names: Iterable[str]) -> None:
         """Delete files of this turn that came when it was over."""
@@ -95,7 +108,7 @@ class InPlace:
                 version = self.store.version(CLAIM)
                 if self.claim.is_of(read_json(self.store, CLAIM)):
                     _put_claim(self.store, self.scratch, self.claim.given_back(), version)
-                self._tidy()
+                    self._tidy()
         self._close()
 
     def _tidy(self) -> None:
@@ -183,7 +196,7 @@ def _take(claim: Claim, store: Store, scratch: Path, seen: _Seen) -> Claim | Non
     _check_conditions(store, scratch, taken.content())
     if taken.is_of(seen.marker) or read_json(store, claim.marker) != seen.marker:  # of a run that ended meanwhile
         return None
-    if is_claim(seen.marker):
+    if store.version(claim.marker) is not None:  # a damaged one, too: readers look whether it is there
         store.delete(claim.marker)
     return taken
 
@@ -221,7 +234,11 @@ def _begun(store: Store) -> bool:
 
 def _tidy(store: Store, alone: bool) -> None:
     """Take away what is of no use in a finished output. Its claim stays: it says whose the output is."""
-    store.delete(PLAN)
+    try:
+        if store.version(PLAN) is not None:
+            store.delete(PLAN)
+    except AccessRefused as error:  # all is done, and this is in nobody's way
+        log.warning("%s/%s is of no use any more, and is left: %s", store.url, PLAN, error)
     if isinstance(store, Folder):
         store.delete(CHECKPOINT)
         if alone:

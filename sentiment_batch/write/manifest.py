@@ -26,9 +26,9 @@ def missing(store: Store, parts: list[Part], check_held: Callable[[], None]) -> 
     lose one by it. Raises `OutputConflict` for a file that is none of ours, and what `check_held` raises.
     """
     sizes = store.sizes()
+    check_held()  # behind the listing: what it shows is of no turn to come
     for name in sizes.keys() - {file["name"] for part in parts for file in part.files()}:
         if re.fullmatch(_SHARDS, name):
-            check_held()  # behind the listing: what it shows is of no turn to come
             store.delete(name)
         elif name not in (*CONTROL, MARKER, METRICS):
             raise OutputConflict(f"{store.url}/{name} is not a file of this job; move it and run again")

@@ -78,7 +78,7 @@ class PartWriter:
         self.store, self.name = store, name
         self.rows = 0
         self.rejects: list[dict[str, Any]] = []
-        self.made: list[str] = []  # the names that were given to files, or were about to be
+        self.made: list[str] = []  # the files that are this run's
         self._scratch_rejects = scratch / f"{name}.rejects"
         self._file = ScratchFile(scratch / name)
         others = {key: value for key, value in (schema.metadata or {}).items() if key != SEAL}  # an input may be a part
@@ -118,8 +118,8 @@ class PartWriter:
         seal["footer_sha256"] = hashlib.sha256(footer).hexdigest()
         self._file.write(footer.replace(_UNSIGNED, _signed(seal["footer_sha256"])))
         self._file.close()
-        self.made.append(self.name)
         there = settle(self.store, self.name, self._file.path, lambda: self._whole(account["job_id"]), check_held)
+        self.made.append(self.name)
         return there or Part(self.name, self._file.bytes, seal, self._file.sha256.hexdigest())
 
     def _whole(self, job_id: str) -> Part | None:
@@ -133,9 +133,11 @@ class PartWriter:
         encoded = data.encode(errors="backslashreplace")
         digest = hashlib.sha256(encoded).hexdigest()
         name = rejects_name(self.name, digest)
-        self.made.append(name)
         write_scratch(self._scratch_rejects, encoded)
-        settle(self.store, name, self._scratch_rejects, lambda: self.store.read(name) == encoded or None, check_held)
+        if not settle(
+            self.store, name, self._scratch_rejects, lambda: self.store.read(name) == encoded or None, check_held
+        ):
+            self.made.append(name)  # one that was there may be of another job, if somebody emptied the output
         return {"name": name, "bytes": len(encoded), "sha256": digest}
 
 
