@@ -187,7 +187,7 @@ def test_no_review_in_a_log(tiny_model: Path, tmp_path: Path, program: Program) 
 def test_an_unexpected_error_is_a_bug_and_says_so(
     tiny_model: Path, tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sentiment_batch.score.plan", lambda *_: 1 / 0)
+    monkeypatch.setattr("sentiment_batch.shards.plan", lambda *_: 1 / 0)
     (tmp_path / "a.tsv").write_text("text\nabc\n")
     ended = program("score", tmp_path / "a.tsv", "--model", tiny_model, "--output", tmp_path / "out")
     assert ended.code == 1

@@ -44,7 +44,7 @@ from sentiment_batch.write.claim import (
     turn_of,
 )
 from sentiment_batch.write.lock import Lock
-from sentiment_batch.write.store import Folder, Store, Version, json_scratch, read_json
+from sentiment_batch.write.store import Folder, Store, Version, json_scratch, parsed, read_json
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +155,11 @@ class _Seen(NamedTuple):
 
     version: Version | None  # of the claim
     claimed: Any
-    marker: Any
+    announced: bytes | None  # what the marker's file says
+
+    @property
+    def marker(self) -> Any:
+        return parsed(self.announced)
 
     @property
     def holder(self) -> Any:
@@ -168,7 +172,7 @@ def _look(claim: Claim, store: Store, alone: bool) -> _Seen | None:
 
     Raises `OutputConflict` if the place is not for this job.
     """
-    seen = _Seen(store.version(CLAIM), read_json(store, CLAIM), read_json(store, claim.marker))
+    seen = _Seen(store.version(CLAIM), read_json(store, CLAIM), store.read(claim.marker))
     if claim.is_job(seen.holder):
         return seen
     begun = _begun(store)
@@ -194,9 +198,9 @@ def _take(claim: Claim, store: Store, scratch: Path, seen: _Seen) -> Claim | Non
     if not taken.is_of(seen.claimed) and not _put_claim(store, scratch, taken.content(), seen.version):
         return None
     _check_conditions(store, scratch, taken.content())
-    if taken.is_of(seen.marker) or read_json(store, claim.marker) != seen.marker:  # of a run that ended meanwhile
+    if taken.is_of(seen.marker) or store.read(claim.marker) != seen.announced:  # of a run that ended meanwhile
         return None
-    if store.version(claim.marker) is not None:  # a damaged one, too: readers look whether it is there
+    if seen.announced is not None:  # a damaged one, too: readers look whether it is there
         store.delete(claim.marker)
     return taken
 

@@ -170,7 +170,11 @@ def _json_file(path: Path, value: Any) -> Iterator[Path]:
 
 def read_json(store: Store, name: str) -> Any:
     """The value in a JSON file of at most 256 MiB, or None if there is no such file or it is not JSON."""
-    data = store.read(name)
+    return parsed(store.read(name))
+
+
+def parsed(data: bytes | None) -> Any:
+    """What `read_json` gives for these bytes of a file."""
     try:
         return json.loads(data) if data is not None and len(data) <= _JSON_BYTES else None
     except (ValueError, RecursionError):

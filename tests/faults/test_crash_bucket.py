@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from faults.jobs import arguments, finish, is_announced, objects, steps, write_dump
+from faults.jobs import CLAIM, arguments, finish, is_announced, objects, steps, write_dump
 from faults.shim import CHANGES
 from faults.zygote import Zygote
+from sentiment_batch.write.bucket import Bucket
+from sentiment_batch.write.store import read_json
 
 ROWS = 110  # four shards
 
@@ -19,6 +21,12 @@ ROWS = 110  # four shards
 @pytest.fixture(scope="module")
 def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dump(tmp_path_factory.mktemp("bucket") / "dump.tsv", ROWS)
+
+
+def is_void(out: str) -> bool:
+    """Whether the marker is of a job that another one replaces: it is whole, and `verify` says that it is going."""
+    store = Bucket(out)
+    return bool(read_json(store, "_SUCCESS")["job_id"] != read_json(store, CLAIM)["job_id"])
 
 
 class Bench:
@@ -45,7 +53,7 @@ class Bench:
         """Killed at the change of that number; False if there are fewer."""
         ended = self.zygote.run(*arguments(self.dump, out, *more), place="/nowhere", at=at, fault=fault, of=CHANGES)
         assert ended.code in (0, -9), ended.err
-        if is_announced(out):
+        if is_announced(out) and not is_void(out):
             verified = self.zygote.run("verify", out)
             assert verified.code == 0, verified.err
         return ended.code == -9
