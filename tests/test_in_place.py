@@ -329,6 +329,20 @@ def test_a_marker_that_comes_late_is_taken_away_before_the_next_shard(store: Sto
     assert MARKER in names(store), "another run of this job may have published"
 
 
+def test_the_marker_of_who_took_over_just_now_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = begin(store)
+
+    def overtaken(self: InPlace) -> None:
+        """Behind the look at the claim, before the look at the marker."""
+        monkeypatch.undo()
+        self.check_held()
+        publish(store, OTHER, overwrite=True)
+
+    monkeypatch.setattr(InPlace, "check_held", overtaken)
+    slow.check_unannounced()
+    assert MARKER in names(store)
+
+
 @pytest.mark.parametrize("content", ["", "{}", '{"job_'])
 def test_a_damaged_marker_announces_nothing_while_it_is_overwritten(store: Store, tmp_path: Path, content: str) -> None:
     publish(store, OTHER)

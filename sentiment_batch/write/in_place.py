@@ -5,14 +5,13 @@ There is no lock in a bucket, so two runs may be at work at once, and each may b
 of its requests. The claim says whose the output is; it stays when the output is published. A marker of another job than
 the claim's is void: an old one, or one that came late.
 
-Two runs of one job do the same: each file is created once, whoever is first. Of two jobs the second is refused, or with
-`--overwrite` takes the output over: it swaps the claim and removes the old marker, so that nothing is announced. Each
-time that the output changes hands is a turn, whose number is in the claim, the seals, the marker, and the names of
-parts and rejects. So a name belongs to one turn,
-and who deletes a file of an earlier turn, or one of its own when its turn is over, takes nothing away from anybody,
-however late the DELETE arrives. (Turns are counted in the claim: who removes it while a run is at work lets a number
-come again.) Names that all turns have (the metrics, an evaluation's predictions) are never deleted but swapped for
-their successor, in the version that was looked at.
+Two runs of one job do the same: each file is created once, whoever is first. Of two jobs the second is refused, or
+with `--overwrite` takes the output over: it swaps the claim and removes the old marker, so that nothing is announced.
+Each time that the output changes hands is a turn, whose number is in the claim, the seals, the marker, and the names
+of parts and rejects. So a name belongs to one turn, and who deletes a file of an earlier turn, or one of its own when
+its turn is over, takes nothing away from anybody, however late the DELETE arrives. (Turns are counted in the claim:
+who removes it while a run is at work lets a number come again.) Names that all turns have (the metrics, an
+evaluation's predictions) are never deleted but swapped for their successor, in the version that was looked at.
 
 The marker is the exception: a DELETE has no condition. One that is late, of a run that took the output over, hits the
 marker of another run that published in between, and the output is not announced until the next run, which finds all of
@@ -82,7 +81,7 @@ class InPlace:
         """Raise as `check_held`, and take away a marker that came from another job when its turn was over."""
         self.check_held()
         marker = read_json(self.store, self.claim.marker)
-        if is_claim(marker) and not self.claim.is_of(marker):
+        if is_claim(marker) and turn_of(marker)[1] < self.claim.turn:  # a later one is of who took over just now
             self.store.delete(self.claim.marker)
 
     def withdraw(self, names: Iterable[str]) -> None:
