@@ -24,6 +24,7 @@ from sentiment_batch.write.part import Part, PartWriter, Seal, hashed, part_name
 from sentiment_batch.write.store import read_json
 
 _FOOTERS_AT_ONCE = 8
+_LONG_PLAN_BYTES = 100 * 10**6  # from here on a text file takes seconds to read through: say what is going on
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,8 @@ def planned_shards(job: Job, work: Work) -> list[PlannedShard]:
     """The job's shards, as an earlier run planned them if there was one: a text file is read through to plan it."""
     there = read_json(work.store, PLAN)
     if not (work.claim.is_of(there) and _is_whole_plan(there)):
+        if (size := sum(file.size for file in job.inputs.files)) >= _LONG_PLAN_BYTES:
+            log.info("planning the shards: %d input files, %d MB", len(job.inputs.files), size // 10**6)
         shards = plan(job.inputs, job.options.shard_rows, job.options.shard_bytes, job.options.limit_rows)
         listed = [[planned.file, list(astuple(planned.shard))] for planned in shards]
         made = {JOB_ID: work.claim.job_id, "shards": listed, "sha256": _plan_sha256(listed)}

@@ -269,10 +269,17 @@ def test_an_output_that_is_no_folder_is_refused(out: Path, kind: str, overwrite:
         if kind == "link to a folder":
             target.mkdir()
         out.symlink_to(target)
-    with pytest.raises(OutputConflict, match="out is not a folder; give another --output"):
+    with pytest.raises(OutputConflict, match="out is not a folder; move it, or give another --output"):
         claim(str(out), JOB, MARKER, overwrite)
     assert os.path.lexists(out)
     assert not out.with_name(".out.wip").exists()
+
+
+def test_a_file_in_the_work_folders_place_is_refused(out: Path) -> None:
+    out.with_name(".out.wip").write_text("mine")
+    with pytest.raises(OutputConflict, match=r"\.out\.wip is not a folder; move it"):
+        claim(str(out), JOB, MARKER)
+    assert out.with_name(".out.wip").read_text() == "mine"
 
 
 def test_the_output_of_another_job_is_refused_with_what_differs(out: Path) -> None:
@@ -641,7 +648,7 @@ def test_what_strangers_have_beside_the_output_is_left_alone(out: Path, suffix: 
     before = content(out.parent)
     assert isinstance(claim(str(out), OTHER, MARKER), dict)
     assert content(out.parent) == before
-    with pytest.raises(OutputConflict, match=rf"\.out\.{suffix} has files that are not of a finished job"):
+    with pytest.raises(OutputConflict, match=rf"\.out\.{suffix} (has files that are not of a|is not a folder)"):
         begin(out, overwrite=True)
     after = content(out.parent)
     after.pop(".out.wip/.lock", None)

@@ -770,6 +770,15 @@ def test_a_damaged_plan_is_made_again(
     assert published(out).equals(published(whole))
 
 
+def test_what_takes_long_before_the_first_row_is_said(
+    parquet: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sentiment_batch.shards._LONG_PLAN_BYTES", 1)
+    caplog.set_level("INFO")
+    run(tmp_path, tiny_model, parquet)
+    assert caplog.records[0].message == "planning the shards: 1 input files, 0 MB"
+
+
 def test_progress_counts_every_row_once_and_batch_by_batch(
     parquet: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,7 @@ def work_beside(claim: Claim, output: Path) -> Beside | dict[str, Any]:
     if (done := finished(claim, output)) is not None:
         _tidy(output, claim.marker)
         return done
+    _check_folder(folder)
     held = lock(folder)
     try:
         if (done := finished(claim, output)) is not None:
@@ -125,14 +126,19 @@ def finished(claim: Claim, output: Path) -> dict[str, Any] | None:
     """
     if not os.path.lexists(output):
         return None
-    if output.is_symlink() or not output.is_dir():
-        raise OutputConflict(f"{output} is not a folder; give another --output")
+    _check_folder(output)
     found = read_json(Folder(output), claim.marker)
     if not is_claim(found) and _is_filled(output):
         raise claim.strangers(str(output))
     if (done := claim.finished(found)) is None and is_claim(found):
         claim.check_names(Folder(output).sizes(), str(output))  # they would go with it
     return done
+
+
+def _check_folder(path: Path) -> None:
+    """Raise `OutputConflict` for a file or a link where our folder is to be."""
+    if os.path.lexists(path) and (path.is_symlink() or not path.is_dir()):
+        raise OutputConflict(f"{path} is not a folder; move it, or give another --output")
 
 
 def finished_here(claim: Claim, output: Path) -> bool:
