@@ -132,7 +132,7 @@ def _predicted(
             "compute": compute_of(labeller),
             "counts": counts,
         }
-        work.check_held()
+        work.check_unannounced()
         sealed = predictions.seal(account, work.check_held)
     check_compute(sealed, labeller, work.store.url)
     if sealed.seal["input_sha256"] != account["input_sha256"]:
