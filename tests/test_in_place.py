@@ -196,6 +196,16 @@ def test_no_output_of_another_command_is_overwritten(store: Store, finished: boo
     assert names(store) == before
 
 
+def test_a_claim_of_another_command_that_made_nothing_may_be_removed_by_hand(store: Store) -> None:
+    """--overwrite does not take it: its run may be at work, and makes files of other names."""
+    begin(store, {"command": "evaluate"})  # and is killed
+    for overwrite in (False, True):
+        with pytest.raises(OutputConflict, match=r"or remove .*/\.claim\.json if no run of it is at work"):
+            begin(store, overwrite=overwrite)
+    store.delete(CLAIM)
+    begin(store)
+
+
 def test_a_file_that_no_such_job_makes_is_seen_before_an_output_is_taken_over(store: Store) -> None:
     work = begin(store, OTHER)
     add(work, "notes.txt")

@@ -178,7 +178,7 @@ def _look(claim: Claim, store: Store, alone: bool) -> _Seen | None:
     if is_claim(seen.holder):
         if begun or not (alone or is_free(seen.holder)):  # without a lock another run may just have begun
             published = is_claim(seen.marker) and seen.marker[JOB_ID] == seen.holder[JOB_ID]
-            claim.finished(seen.holder) if published else claim.unfinished(seen.holder, store.url)
+            claim.finished(seen.holder) if published else claim.unfinished(seen.holder, store.url, begun)
             claim.check_names(store.sizes(), store.url)
     elif begun:
         if is_claim(read_json(store, CLAIM)) or is_claim(read_json(store, claim.marker)):
