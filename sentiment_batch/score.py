@@ -93,7 +93,9 @@ def _label(job: Job, work: Work, clock: Clock) -> Metrics:
     say_doubts(metrics)
     head = {"made_by": MADE_BY, **work.claim.content()}
     inputs = [{"path": file.path if is_url(file.path) else os.path.abspath(file.path)} for file in job.inputs.files]
-    settle_json(work, MARKER, manifest(work.store, head, sealed, inputs))
+    made = manifest(work.store, head, sealed, inputs)
+    work.check_held()  # parts were read through since it was looked at
+    settle_json(work, MARKER, made)
     work.publish()
     return metrics
 

@@ -339,6 +339,20 @@ def test_a_marker_that_comes_late_is_taken_away_before_the_next_shard(store: Sto
     assert MARKER in names(store), "another run of this job may have published"
 
 
+def test_what_is_announced_still_is_not_withdrawn(store: Store) -> None:
+    """Another run of the job has published it, and who takes it over has not removed the marker yet."""
+    slow = begin(store)
+    complete(slow)
+    theirs = wanted(store, OTHER, overwrite=True).in_turn(1).content()
+    assert in_place._put_claim(store, slow.scratch, theirs, store.version(CLAIM))
+    for left in (["part-00000.parquet"], []):
+        with pytest.raises(OutputConflict, match="taken over"):
+            slow.check_held()
+        slow.withdraw(["part-00000.parquet"])
+        assert [name for name in names(store) if "part" in name] == left
+        store.delete(MARKER)
+
+
 def test_the_marker_of_who_took_over_just_now_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     slow = begin(store)
 

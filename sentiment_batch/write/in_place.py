@@ -85,9 +85,13 @@ class InPlace:
             self.store.delete(self.claim.marker)
 
     def withdraw(self, names: Iterable[str]) -> None:
-        """Delete files of this turn that came when it was over."""
-        for name in names:
-            self.store.delete(name)
+        """Delete files of this turn that came when it was over.
+
+        Not while they are announced, by another run of this job: who took over removes the marker first, and then them.
+        """
+        if not self.claim.is_of(read_json(self.store, self.claim.marker)):
+            for name in names:
+                self.store.delete(name)
 
     def publish(self) -> None:
         """Make sure that the marker, which is there by now, is not one that came too late."""
