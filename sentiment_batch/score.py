@@ -57,8 +57,9 @@ def score(options: ScoreOptions) -> Metrics:
     labeller.check_columns(pa.schema([inputs.schema.field(name) for name in job.needed]))
     claimed = claim(options.output, job.identity(), MARKER, options.overwrite, MADE)
     if isinstance(claimed, dict):
+        metrics = _published_metrics(open_store(options.output), claimed)
         log.info("done already: %s", options.output)
-        return {**_published_metrics(open_store(options.output), claimed), "already_done": True}
+        return {**metrics, "already_done": True}
     try:
         return _label(job, claimed, clock)
     finally:

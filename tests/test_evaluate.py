@@ -67,6 +67,7 @@ def test_gates(split: Path, tiny_model: Path, tmp_path: Path, program: Program) 
     )
     assert code == 9
     assert "recall[neutral]>0.999 (it is 0." in err
+    assert f"all figures are in {tmp_path / 'out'}" in err
     metrics = metrics_of(tmp_path / "out")
     assert metrics == json.loads(copy.read_text()), "everything is written"
     assert (metrics["status"], metrics["exit_code"]) == ("gate_failed", 9)

@@ -328,6 +328,7 @@ def test_what_is_said_of_a_damaged_output_is_true(
     ended = program(*score_it)
     assert ended.code == 4
     assert "remove the output and run again" in ended.err
+    assert "done already" not in ended.err
     assert store.create("part-00000.parquet", tmp_path / "damaged")
     said = refused(program("verify", out))
     assert "remove the whole output and run its job again to make it anew" in said
