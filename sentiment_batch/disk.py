@@ -1,5 +1,6 @@
 """Files and names that a loss of power does not undo."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,10 +34,12 @@ def sync_files(folder: Path) -> None:
     sync_folder(folder)
 
 
-def make_folders(folder: Path) -> None:
-    """Make a folder and those on the way to it, each durable."""
+def make_folders(folder: Path, within: Path | None = None) -> None:
+    """Make a folder and those on the way to it, each durable. Raises `FileNotFoundError` if `within` is not there."""
     missing = []
     while not folder.is_dir():
+        if folder == within:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
         missing.append(folder)
         folder = folder.parent
     for each in reversed(missing):

@@ -37,6 +37,14 @@ def test_create_gives_a_free_name(store: Store, scratch: Path, name: str) -> Non
     assert names(scratch) == []
 
 
+@pytest.mark.parametrize("name", ["part", "_rejects/a.jsonl"])
+def test_create_makes_no_folder_again_that_was_moved_away(tmp_path: Path, scratch: Path, name: str) -> None:
+    """With no claim in it, it would be in every job's way."""
+    with pytest.raises(FileNotFoundError):
+        Folder(tmp_path / "gone").create(name, scratch_file(scratch, "new"))
+    assert names(tmp_path) == ["scratch"]
+
+
 def test_create_leaves_what_is_there_as_it_is(store: Store, scratch: Path) -> None:
     store.create("part", scratch_file(scratch, "old"))
     assert store.create("part", scratch_file(scratch, "new")) is False

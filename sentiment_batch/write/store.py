@@ -69,7 +69,7 @@ class Folder:
         path = self.path / name
         with disk_errors(path, 0):
             sync_file(scratch)
-            make_folders(path.parent)
+            make_folders(path.parent, within=self.path)  # moved away meanwhile, it would be there again without a claim
             try:
                 os.link(scratch, path)
                 created = True
