@@ -192,6 +192,7 @@ def test_a_killed_run_that_had_nothing_to_go_on_with_is_in_no_other_jobs_way(out
 
 def test_a_checkpoint_is_something_to_go_on_with(out: Path) -> None:
     work = begin(out)
+    (work.folder / ".checkpoint").mkdir()
     create_json(Folder(work.folder / ".checkpoint"), work.scratch, "state.json", {"epoch": 1})
     work.release()
     with pytest.raises(OutputConflict, match="unfinished work of another job"):
