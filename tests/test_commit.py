@@ -283,6 +283,13 @@ def test_a_file_in_the_work_folders_place_is_refused(out: Path) -> None:
     assert out.with_name(".out.wip").read_text() == "mine"
 
 
+def test_an_empty_folder_that_a_late_run_left_is_in_nobodys_way(out: Path) -> None:
+    (out.with_name(".out.wip") / "_rejects").mkdir(parents=True)
+    publish(out)
+    assert sorted(content(out)) == [MARKER, "part-00000.parquet"]
+    assert os.listdir(out.parent) == ["out"]
+
+
 def test_the_output_of_another_job_is_refused_with_what_differs(out: Path) -> None:
     publish(out, OTHER)
     before = content(out)
@@ -592,7 +599,7 @@ def test_what_is_left_by_a_crash_while_a_folder_is_emptied_is_unfinished_work(tm
             shutil.rmtree(out)
         if (wip / MARKER).exists():
             assert set(content(wip)) >= before - {".claim.json", ".lock"}
-        begun = wip.exists() and any(not name.startswith(".") for name in os.listdir(wip))
+        begun = wip.exists() and any(not name.startswith(".") for name in content(wip))  # an empty folder is nothing
         if begun:
             with pytest.raises(OutputConflict, match=r"is the unfinished work of another job: --prefix"):
                 claim(str(out), JOB, MARKER)

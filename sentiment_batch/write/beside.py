@@ -198,7 +198,13 @@ def _set_aside(folder: Path, old: Path) -> None:
 
 def _begun(folder: Path) -> bool:
     """Whether there is something in the work folder that is worth going on with, or that no run of ours has made."""
-    return (folder / CHECKPOINT / STATE).exists() or any(name not in CONTROL for name in os.listdir(folder))
+    others = (folder / name for name in os.listdir(folder) if name not in CONTROL)
+    return (folder / CHECKPOINT / STATE).exists() or not all(map(_is_empty, others))
+
+
+def _is_empty(path: Path) -> bool:
+    """An empty folder: without locks, a run that is late may make one in a work folder that is being taken away."""
+    return path.is_dir() and not path.is_symlink() and not os.listdir(path)
 
 
 def _is_filled(folder: Path) -> bool:
