@@ -19,7 +19,7 @@ import pyarrow as pa
 from sentiment_batch import stop as stop_signal
 from sentiment_batch.errors import InputError, SentimentBatchError, UsageError
 from sentiment_batch.read.magic import LOOKED_AT, is_plain, looks_like
-from sentiment_batch.read.objects import find_objects, is_data, object_version, say_left_out
+from sentiment_batch.read.objects import find_objects, first_few, is_data, object_version, say_left_out
 from sentiment_batch.read.source import AHEAD_BYTES, open_source, raise_if_short
 from sentiment_batch.remote import is_url
 
@@ -30,7 +30,6 @@ SAMPLE_SPLITS = ("train", "valid", "test")
 _EDGE_BYTES = 64 * 1024
 _BLOCK_BYTES = 2**20
 _GLOB_CHARACTERS = "*?["
-_SHOWN = 5
 MAX_RATIO = 200  # of a compressed file, behind the first bytes
 _UNCHECKED_BYTES = 64 * 2**20
 
@@ -222,8 +221,9 @@ def _matching(pattern: str) -> list[str]:
         raise InputError(f"no file matches {pattern}{what}")
     left_out = [repr(path) for path in folders if not _is_hidden(path, pattern)]
     if left_out and "**" not in pattern:  # which goes to the bottom of every folder
-        listed = ", ".join(left_out[:_SHOWN]) + (", ..." if len(left_out) > _SHOWN else "")
-        log.warning("%s: matches folders, too, whose files are left out: %s; name those, if data", pattern, listed)
+        log.warning(
+            "%s: matches folders, too, whose files are left out: %s; name those, if data", pattern, first_few(left_out)
+        )
     return found
 
 

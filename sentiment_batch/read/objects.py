@@ -1,7 +1,7 @@
 """URLs of inputs -> the objects behind them: one, those below a prefix, or those that a pattern names."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -44,9 +44,13 @@ def is_data(name: str) -> bool:
 def say_left_out(where: str, names: Iterable[str]) -> None:
     """One line about what a folder, a prefix or a pattern has besides data, if it has any."""
     if hidden := sorted(names):
-        more = ", ..." if len(hidden) > _SHOWN else ""
-        listed = ", ".join(map(repr, hidden[:_SHOWN])) + more
+        listed = first_few(list(map(repr, hidden)))
         log.info("%s: %d left out, because a leading _ or . is not data: %s", where, len(hidden), listed)
+
+
+def first_few(names: Sequence[str]) -> str:
+    """The first five, for a message that must not grow with the input, and whether there are more."""
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def object_version(url: str) -> tuple[int, str]:

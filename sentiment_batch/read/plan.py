@@ -12,10 +12,10 @@ from sentiment_batch.read import delimited, parquet
 from sentiment_batch.read.chunk import Chunk, Shard
 from sentiment_batch.read.columns import is_name, shown_columns
 from sentiment_batch.read.inputs import InputFile, check_unchanged, find_inputs, range_sha256
+from sentiment_batch.read.objects import first_few
 from sentiment_batch.read.texts import is_text
 
 _SEPARATORS = {"\t": "give --format tsv", ",": "give --format csv", ";": "", "|": ""}
-_SHOWN_FILES = 5
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +76,7 @@ def open_inputs(paths: tuple[str, ...], format: str, columns: tuple[str, ...], r
 def say_if_empty(inputs: Inputs, shards: list[PlannedShard]) -> None:
     """Warn of a dump without any row: it may be right, and it may be that something before this job failed."""
     if not any(planned.shard.rows for planned in shards):
-        more = ", ..." if len(inputs.files) > _SHOWN_FILES else ""
-        log.warning("no rows in %s", ", ".join(file.path for file in inputs.files[:_SHOWN_FILES]) + more)
+        log.warning("no rows in %s", first_few([file.path for file in inputs.files]))
 
 
 def plan(inputs: Inputs, shard_rows: int, shard_bytes: int, limit_rows: int | None = None) -> list[PlannedShard]:
