@@ -74,6 +74,8 @@ def check_metrics(path: str | None, output: str | None) -> None:
         raise UsageError(f"--metrics {path}: only a local file can be written")
     if path and output and lies_in(path, output):
         raise UsageError(f"--metrics {path} lies in --output, which has its own; put the copy elsewhere")
+    if path and os.path.isdir(path):
+        raise UsageError(f"--metrics {path} is a folder; name a file")
 
 
 def run_command(options: Any, work: Callable[[], None]) -> None:
@@ -111,11 +113,17 @@ def _failure(error: BaseException) -> Failure:
     if isinstance(error, MemoryError):
         return Failure(error, code, _NO_MEMORY)
     if isinstance(error, OSError):
-        return Failure(error, code, f"{error}; mend it and run again: what is finished is kept")
+        return Failure(error, code, f"{_where_and_why(error)}; mend it and run again: what is finished is kept")
     for said, text in _SHORT.items():
         if isinstance(error, RuntimeError | ImportError) and said in str(error).lower():
             return Failure(error, code, text)
     return Failure(error, SentimentBatchError.exit_code, f"unexpected: {message_of(error)}")
+
+
+def _where_and_why(error: OSError) -> str:
+    """`path: reason`, without the number and the quotes that Python adds."""
+    paths = [os.fsdecode(each) for each in (error.filename, error.filename2) if isinstance(each, str | bytes)]
+    return f"{' -> '.join(paths)}: {error.strerror}" if paths and error.strerror else str(error)
 
 
 def exit_if_failed(ended: Any, debug: bool = False) -> None:

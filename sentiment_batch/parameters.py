@@ -27,17 +27,24 @@ class _Commas(click.ParamType[tuple[str, ...]]):
         if not isinstance(value, str | list | tuple):
             self.fail(f"{value!r} is not a list of names", param, ctx)
         names = value.split(",") if isinstance(value, str) else value
-        return tuple(str(name) for name in names if str(name))
+        return tuple(text for name in names if (text := _as_text(self, name, param, ctx)))
 
 
 class _Line(click.ParamType[str]):
-    """One of several values. In an environment variable each has a line: a blank is part of a value."""
+    """A text. In an environment variable each of several has a line: a blank is part of a value."""
 
     name = "text"
     envvar_list_splitter = "\n"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return str(value)
+        return _as_text(self, value, param, ctx)
+
+
+def _as_text(kind: click.ParamType[Any], value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    """A number and a date of TOML as they are written; its lists, tables and truths are no text, as `str` has them."""
+    if isinstance(value, bool | list | tuple | dict):
+        kind.fail(f"{value!r} is not one text", param, ctx)
+    return str(value)
 
 
 class _Number(click.ParamType[float]):
@@ -75,7 +82,9 @@ def parse_options(command: str, table: Mapping[str, Any], settings: Mapping[str,
     for name, value in settings.items():
         parameter = parameters.get(name.replace("-", "_"))
         if parameter is None:
-            raise UsageError(f"--set {command}.{name}: no such option; see sentiment-batch {command} --help")
+            near = difflib.get_close_matches(name.replace("-", "_"), parameters, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"see sentiment-batch {command} --help"
+            raise UsageError(f"--set {command}.{name}: no such option; {hint}")
         values[str(parameter.name)] = _set_value(f"{command}.{name}", value) if _is_list(parameter) else value
         parameter.envvar = None  # the variable is beaten
         if isinstance(parameter, click.Option):
@@ -163,4 +172,4 @@ def _type(field: Field[Any]) -> Any:
         return _Line()
     if kind in (int, float):
         return _Number(kind, field.metadata)
-    return str
+    return _Line()

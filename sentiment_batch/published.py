@@ -83,6 +83,11 @@ def read_manifest(store: Store) -> dict[str, Any]:
     except (ValueError, RecursionError):
         manifest = None
     where, again = f"{store.url}/{MARKER}", "remove the output and run its job again"
+    if b'"job_id"' not in data:  # it may be the finished work of another program, which nobody is to remove
+        raise InputError(
+            f"{where} is no manifest of `score` (Spark and Hadoop write files of this name, too), and verify is for "
+            f"the outputs of `score`; if this was one, {again}"
+        )
     if not isinstance(manifest, dict):
         raise InputError(f"{where} is damaged: it is no JSON object; {again}")
     if not is_whole(manifest, data):

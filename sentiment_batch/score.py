@@ -57,8 +57,9 @@ def score(options: ScoreOptions) -> Metrics:
     labeller.check_columns(pa.schema([inputs.schema.field(name) for name in job.needed]))
     claimed = claim(options.output, job.identity(), MARKER, options.overwrite, MADE)
     if isinstance(claimed, dict):
+        metrics = _published_metrics(open_store(options.output), claimed)
         log.info("done already: %s", options.output)
-        return {**_published_metrics(open_store(options.output), claimed), "already_done": True}
+        return {**metrics, "already_done": True}
     try:
         return _label(job, claimed, clock)
     finally:
@@ -93,7 +94,9 @@ def _label(job: Job, work: Work, clock: Clock) -> Metrics:
     say_doubts(metrics)
     head = {"made_by": MADE_BY, **work.claim.content()}
     inputs = [{"path": file.path if is_url(file.path) else os.path.abspath(file.path)} for file in job.inputs.files]
-    settle_json(work, MARKER, manifest(work.store, head, sealed, inputs))
+    made = manifest(work.store, head, sealed, inputs)
+    work.check_held()  # parts were read through since it was looked at
+    settle_json(work, MARKER, made)
     work.publish()
     return metrics
 

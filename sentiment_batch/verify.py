@@ -87,7 +87,7 @@ def verify(options: VerifyOptions) -> Metrics:
 def summary(metrics: Metrics, output: str | None) -> str:
     """What was recounted, in a few lines for a person."""
     rows, recounted = metrics["rows"], metrics["recounted"]
-    files = f"{recounted['parts']:,} parts, {recounted['rejects_files']:,} files of rejects"
+    files = f"{_some(recounted['parts'], 'part')}, {_some(recounted['rejects_files'], 'file')} of rejects"
     inputs = f"{recounted['inputs']:,} read again, row by row"
     lines = {
         "verified": f"{output} is as it was published",
@@ -96,6 +96,10 @@ def summary(metrics: Metrics, output: str | None) -> str:
         "inputs": inputs if metrics["inputs_checked"] else "not looked at: the output alone was recounted",
     }
     return "\n".join(f"{name:<10}{one_line(text)}" for name, text in lines.items())
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _refusal(store: Store, clock: Clock, findings: list[str], what_helps: str) -> InputError:

@@ -195,9 +195,18 @@ def test_an_unexpected_error_is_a_bug_and_says_so(
     assert ended.err.splitlines()[-1] == "error: unexpected: ZeroDivisionError: division by zero"
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError()])
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device; mend it"),
+        (OSError(13, "Permission denied", "a/b"), "error: a/b: Permission denied; mend it and run again"),
+        (OSError(18, "Invalid link", b"a", None, b"b"), "error: a -> b: Invalid link; mend it and run again"),
+        (OSError("the disk is gone"), "error: the disk is gone; mend it and run again"),
+        (MemoryError(), "error: out of memory"),
+    ],
+)
 def test_the_environments_faults_are_worth_a_retry(
-    error: Exception, tiny_model: Path, tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+    error: Exception, said: str, tiny_model: Path, tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object) -> None:
         raise error
@@ -206,6 +215,7 @@ def test_the_environments_faults_are_worth_a_retry(
     (tmp_path / "a.tsv").write_text("text\nabc\n")
     ended = program("score", tmp_path / "a.tsv", "--model", tiny_model, "--output", tmp_path / "out")
     assert ended.code == 7
+    assert said in ended.err
     assert "run it again" in ended.err or "run again" in ended.err
     assert "Traceback" not in ended.err
 
@@ -330,6 +340,17 @@ def test_metrics_cannot_go_to_a_url_and_that_is_said_at_once(
     assert ended.code == 2
     assert ended.err == "error: --metrics s3://bucket/metrics.json: only a local file can be written\n"
     assert os.listdir(tmp_path) == ["a.tsv"]
+
+
+def test_metrics_cannot_take_the_place_of_a_folder_and_that_is_said_at_once(
+    tiny_model: Path, tmp_path: Path, program: Program
+) -> None:
+    (tmp_path / "a.tsv").write_text("text\nabc\n")
+    (tmp_path / "metrics").mkdir()
+    command = ("score", tmp_path / "a.tsv", "--model", tiny_model, "--output", tmp_path / "out")
+    ended = program(*command, "--metrics", tmp_path / "metrics")
+    assert (ended.code, ended.err) == (2, f"error: --metrics {tmp_path}/metrics is a folder; name a file\n")
+    assert sorted(os.listdir(tmp_path)) == ["a.tsv", "metrics"]
 
 
 @pytest.mark.parametrize("metrics", ["out", "out/metrics.json", "link/metrics.json"])

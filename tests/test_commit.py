@@ -556,7 +556,8 @@ def test_exchange_swaps_two_folders_in_one_step(tmp_path: Path) -> None:
     assert beside.exchange(tmp_path / "one", tmp_path / "other")
     assert os.listdir(tmp_path / "one") == ["other"]
     assert os.listdir(tmp_path / "other") == ["one"]
-    assert not beside.exchange(tmp_path / "one", tmp_path / "missing")
+    with pytest.raises(FileNotFoundError, match="one"):  # no reason to do it in two steps
+        beside.exchange(tmp_path / "one", tmp_path / "missing")
 
 
 @pytest.mark.parametrize("leftover", ["work", "finished work", "a replaced output"])
@@ -598,7 +599,7 @@ def test_what_is_left_by_a_crash_while_a_folder_is_emptied_is_unfinished_work(tm
         else:
             begin(out)
     assert not crashed
-    assert refused > 2
+    assert refused > (0 if leftover == "a replaced output" else 2), "that one is given another name first"
 
 
 DAMAGE = {"no claim": None, "an empty one": b"", "half of one": b'{"job_id": "', "another JSON": b"{}"}
@@ -757,6 +758,27 @@ def test_overwrite_takes_no_file_of_a_user_with_it(out: Path) -> None:
     assert (out / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("where", ["out/.notes", "out/.inner.wip", ".out.wip"])
+def test_overwrite_takes_no_folder_of_a_user_or_of_another_output_with_it(out: Path, where: str) -> None:
+    """Nor what somebody put beside the unfinished work of another job."""
+    folder = out.parent / where
+    if folder.parent == out:
+        publish(out, OTHER)
+        folder.mkdir()
+    else:
+        leave(out, OTHER)
+    (folder / "notes.txt").write_text("mine")
+    before = content(out.parent)
+    with pytest.raises(OutputConflict, match=r"(notes|notes\.txt|inner\.wip) is not of such a job; move it"):
+        claim(str(out), JOB, MARKER, overwrite=True, made=r"part-.*")
+    after = content(out.parent)
+    assert before.items() - after.items() <= {(".out.wip/.lock", before.get(".out.wip/.lock"))}
+    (folder / "notes.txt").unlink()
+    if folder.parent == out:
+        folder.rmdir()
+    assert isinstance(claim(str(out), JOB, MARKER, overwrite=True, made=r"part-.*"), Beside)
+
+
 def test_a_run_of_the_same_job_that_tidies_while_another_publishes(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It sees that the output is there, and takes away what it was before, which the other one is about to move."""
     publish(out, OTHER)
@@ -774,3 +796,92 @@ def test_a_run_of_the_same_job_that_tidies_while_another_publishes(out: Path, mo
     work.publish()
     assert isinstance(claim(str(out), JOB, MARKER), dict)
     assert os.listdir(out.parent) == [out.name]
+
+
+# A replaced output lies without a lock where the next work begins
+
+
+THIRD: dict[str, Any] = {**JOB, "options": {**JOB["options"], "prefix": "third_"}}
+
+
+def replacing(out: Path, identity: dict[str, Any]) -> Beside:
+    work = begin(out, identity, overwrite=True)
+    complete(work, identity)
+    return work
+
+
+def published_by(out: Path) -> set[Any]:
+    """Whose marker and parts are there."""
+    return {read_json(out / MARKER)["job_id"], (out / "part-00000.parquet").read_text()}
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_run_that_is_held_up_when_it_has_replaced_an_output_takes_no_work_of_the_next_one(
+    out: Path, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    """Be that one still at work, or about to publish, or done."""
+    publish(out, OTHER)
+    exchange, other = beside.exchange, []
+
+    def late(one: Path, two: Path) -> bool:
+        monkeypatch.undo()
+        done = exchange(one, two)
+        other.append(replacing(out, THIRD))
+        if ended:
+            other[0].publish()
+        return done
+
+    work = replacing(out, JOB)
+    monkeypatch.setattr(beside, "exchange", late)
+    work.publish()
+    if not ended:
+        assert published_by(out) == {work.claim.job_id}
+        other[0].publish()
+    assert published_by(out) == {job_id(THIRD)}
+    assert os.listdir(out.parent) == [out.name]
+
+
+def test_a_finished_job_that_is_held_up_while_it_tidies_makes_no_hole_in_the_work_of_the_next_one(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has seen the files of a replaced output in the work folder, and another job makes some of the same name."""
+    publish(out, OTHER)
+    work = replacing(out, JOB)
+    with monkeypatch.context() as patch:
+        patch.setattr(beside, "_set_aside", crashed)
+        with pytest.raises(Crash):
+            work.publish()
+    remove, others = beside._remove, []
+
+    def late(path: Path) -> None:
+        if path.name == "part-00000.parquet" and not others:
+            monkeypatch.undo()
+            others.append(replacing(out, THIRD))
+        remove(path)
+
+    monkeypatch.setattr(beside, "_remove", late)
+    assert isinstance(claim(str(out), JOB, MARKER), dict)
+    others[0].publish()
+    assert published_by(out) == {job_id(THIRD)}
+    assert os.listdir(out.parent) == [out.name]
+
+
+def crashed(*_: Any) -> None:
+    raise Crash
+
+
+def test_an_output_stays_in_its_place_when_the_work_that_is_to_replace_it_is_gone(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind the last look at it."""
+    publish(out, OTHER)
+    before, work, filled = content(out), replacing(out, JOB), beside._is_filled
+
+    def late(folder: Path) -> bool:
+        shutil.rmtree(work.folder)
+        return filled(folder)
+
+    monkeypatch.setattr(beside, "_is_filled", late)
+    with pytest.raises(FileNotFoundError):
+        work.publish()
+    assert content(out) == before

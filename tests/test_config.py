@@ -1,3 +1,4 @@
+import tomllib
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Any, get_args
@@ -69,6 +70,21 @@ def test_a_setting_of_several_paths(value: str, taken: tuple[str, ...], monkeypa
 def test_a_setting_that_is_nearly_a_list(value: str) -> None:
     with pytest.raises(UsageError, match=r"--set score.input: .* is not a list of texts; write it as in TOML"):
         parse_options("score", {"model": "m", "output": "o"}, {"input": value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("output", ["o"]), ("output", True), ("model", {"a": "m"}), ("input", [["a.tsv"]]), ("keep_columns", [["id"]])],
+)
+def test_a_list_or_a_table_is_no_name_of_a_folder(name: str, value: Any) -> None:
+    with pytest.raises(click.BadParameter, match="is not one text"):
+        parse_options("score", {"input": ["a.tsv"], "model": "m", "output": "o", name: value}, {})
+
+
+def test_numbers_and_dates_of_toml_may_stand_without_quotes() -> None:
+    table = tomllib.loads("input = ['a.tsv']\nmodel = 'm'\noutput = 2026-01-31\nkeep_columns = [1]")
+    options = parse_options("score", table, {})
+    assert (options.output, options.keep_columns) == ("2026-01-31", ("1",))
 
 
 NEEDED: dict[str, dict[str, Any]] = {

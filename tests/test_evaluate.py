@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,11 @@ import pytest
 from conftest import LABELS, Program, needs_smsa, random_texts, sample_rows
 from sklearn.metrics import accuracy_score, classification_report, confusion_matrix
 
+from sentiment_batch import evaluate
 from sentiment_batch.errors import Stopped
+from sentiment_batch.write.bucket import Bucket
+from sentiment_batch.write.claim import CLAIM
+from sentiment_batch.write.store import Version
 
 
 @pytest.fixture
@@ -62,6 +67,7 @@ def test_gates(split: Path, tiny_model: Path, tmp_path: Path, program: Program) 
     )
     assert code == 9
     assert "recall[neutral]>0.999 (it is 0." in err
+    assert f"all figures are in {tmp_path / 'out'}" in err
     metrics = metrics_of(tmp_path / "out")
     assert metrics == json.loads(copy.read_text()), "everything is written"
     assert (metrics["status"], metrics["exit_code"]) == ("gate_failed", 9)
@@ -189,6 +195,31 @@ def test_predictions_of_a_killed_run_with_another_dtype_are_not_given_out_as_thi
     monkeypatch.setattr(torch_engine, "resolve_dtype", lambda *_: torch.bfloat16)
     assert evaluated(program, tiny_model, split, tmp_path / "out") == (0, "")
     assert metrics_of(tmp_path / "out")["model"]["dtype"] == "bfloat16"
+
+
+def test_metrics_that_come_late_announce_no_predictions_of_another_evaluation(
+    split: Path, tiny_model: Path, bucket: str, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a bucket: its run was overtaken, and killed behind that request; and ours is killed behind its predictions."""
+    store, create, swap = Bucket(bucket), Bucket.create, Bucket.swap
+    assert evaluated(program, tiny_model, split, bucket, "--prefix", "theirs_")[0] == 0
+    (late := split.with_name("late")).write_bytes(store.read("metrics.json") or b"")
+    check_split = evaluate._check_split
+
+    def comes(*rest: Any) -> None:
+        check_split(*rest)
+        assert create(store, "metrics.json", late)
+
+    def swapped(self: Bucket, name: str, scratch: Path, version: Version) -> bool:
+        done = swap(self, name, scratch, version)
+        if name == "predictions.parquet":
+            raise Stopped(15)
+        return done
+
+    monkeypatch.setattr(evaluate, "_check_split", comes)
+    monkeypatch.setattr(Bucket, "swap", swapped)
+    assert evaluated(program, tiny_model, split, bucket, "--overwrite")[0] == 143
+    assert sorted(store.sizes()) == [CLAIM, "predictions.parquet"]
 
 
 def test_long_labels_are_not_shown(tiny_model: Path, tmp_path: Path, program: Program) -> None:

@@ -196,6 +196,16 @@ def test_no_output_of_another_command_is_overwritten(store: Store, finished: boo
     assert names(store) == before
 
 
+def test_a_claim_of_another_command_that_made_nothing_may_be_removed_by_hand(store: Store) -> None:
+    """--overwrite does not take it: its run may be at work, and makes files of other names."""
+    begin(store, {"command": "evaluate"})  # and is killed
+    for overwrite in (False, True):
+        with pytest.raises(OutputConflict, match=r"or remove .*/\.claim\.json if no run of it is at work"):
+            begin(store, overwrite=overwrite)
+    store.delete(CLAIM)
+    begin(store)
+
+
 def test_a_file_that_no_such_job_makes_is_seen_before_an_output_is_taken_over(store: Store) -> None:
     work = begin(store, OTHER)
     add(work, "notes.txt")
@@ -327,6 +337,20 @@ def test_a_marker_that_comes_late_is_taken_away_before_the_next_shard(store: Sto
     complete(ours)
     ours.check_unannounced()
     assert MARKER in names(store), "another run of this job may have published"
+
+
+def test_what_is_announced_still_is_not_withdrawn(store: Store) -> None:
+    """Another run of the job has published it, and who takes it over has not removed the marker yet."""
+    slow = begin(store)
+    complete(slow)
+    theirs = wanted(store, OTHER, overwrite=True).in_turn(1).content()
+    assert in_place._put_claim(store, slow.scratch, theirs, store.version(CLAIM))
+    for left in (["part-00000.parquet"], []):
+        with pytest.raises(OutputConflict, match="taken over"):
+            slow.check_held()
+        slow.withdraw(["part-00000.parquet"])
+        assert [name for name in names(store) if "part" in name] == left
+        store.delete(MARKER)
 
 
 def test_the_marker_of_who_took_over_just_now_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

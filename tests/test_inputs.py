@@ -1,6 +1,7 @@
 """Inputs: which files a path means, in which order, and what is refused before a row is read."""
 
 import bz2
+import errno
 import gzip
 import hashlib
 import os
@@ -8,6 +9,7 @@ import random
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -495,3 +497,70 @@ def test_a_folder_in_a_circle_ends(tmp_path: Path) -> None:
     (tmp_path / "again").symlink_to(tmp_path)
     with time_limit(5), pytest.raises(InputError, match="again is a link to a folder that it lies in"):
         find_inputs([str(tmp_path)])
+
+
+def closed(monkeypatch: pytest.MonkeyPatch, folder: Path, *calls: str) -> None:
+    """Have the calls fail for what lies in the folder, or for a list of it, as for a user who may not."""
+
+    def refusing(call: Callable[..., Any]) -> Callable[..., Any]:
+        def refuse(path: Any = ".", *arguments: Any, **named: Any) -> Any:
+            if not isinstance(path, int):
+                inside = os.fspath(path).removeprefix(str(folder)).strip("/")
+                if os.fspath(path).startswith(str(folder)) and (inside or call.__name__ in ("scandir", "listdir")):
+                    raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+            return call(path, *arguments, **named)
+
+        return refuse
+
+    for name in calls:
+        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+
+
+@pytest.mark.parametrize("calls", [("scandir", "listdir"), ("stat", "lstat")], ids=["not listed", "not entered"])
+@pytest.mark.parametrize("given", ["", "*/*.tsv", "**/*.tsv", "day=2/*.tsv", "*/b.tsv", "**"])
+def test_a_folder_that_is_closed_is_refused_wherever_it_is_met(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, calls: tuple[str, ...]
+) -> None:
+    """To go on with the other folders would be to lose its rows in silence."""
+    for name in ("a.tsv", "day=1/b.tsv", "day=2/b.tsv", "day=3/b.tsv"):
+        put(tmp_path / name)
+    closed(monkeypatch, tmp_path / "day=2", *calls)
+    with pytest.raises(InputError, match=r"day=2.*cannot be read: Permission denied; let this user read it"):
+        find_inputs([f"{tmp_path}/{given}"])
+
+
+def test_a_file_in_a_folder_that_is_closed_is_not_said_to_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(tmp_path / "day=2" / "b.tsv")
+    closed(monkeypatch, tmp_path / "day=2", "stat")
+    with pytest.raises(InputError, match=r"b\.tsv cannot be read: Permission denied"):
+        find_inputs([path])
+
+
+def test_a_closed_folder_that_is_no_data_is_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(tmp_path / "day=1" / "a.tsv")
+    put(tmp_path / "_temporary" / "b.tsv")
+    closed(monkeypatch, tmp_path / "_temporary", "scandir", "listdir")
+    assert found(tmp_path) == found(tmp_path / "*/*.tsv") == found(tmp_path / "day=1/*") == [path]
+
+
+@pytest.mark.parametrize("given", ["", "*", "*.tsv"])
+def test_a_link_to_nothing_is_refused_in_a_folder_and_by_a_pattern(tmp_path: Path, given: str) -> None:
+    put(tmp_path / "a.tsv")
+    (tmp_path / "b.tsv").symlink_to(tmp_path / "gone.tsv")
+    with pytest.raises(InputError, match=r"b\.tsv cannot be read: No such file"):
+        find_inputs([f"{tmp_path}/{given}"])
+
+
+def test_folders_that_a_pattern_matches_beside_files_are_said_to_be_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.tsv", "day=1/b.tsv", "_temporary/c.tsv"):
+        put(tmp_path / name)
+    assert found(tmp_path / "*") == [str(tmp_path / "a.tsv")]
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert line.startswith(f"{tmp_path}/*: matches folders, too, whose files are left out: '{tmp_path}/day=1'; name")
+    caplog.clear()
+    assert len(found(tmp_path / "**")) == 2
+    assert "matches folders" not in caplog.text, "their files are matched, too"

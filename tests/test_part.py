@@ -289,6 +289,21 @@ def test_a_part_that_is_not_this_jobs_or_not_whole_is_replaced(store: Store, scr
     assert everything(scratch) == []
 
 
+def test_a_part_that_goes_while_it_is_looked_at_is_made_if_the_output_is_still_this_jobs(
+    store: Store, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its footer and its rows: another job took the output over, or somebody removed it."""
+    made = make(store, scratch, [], rows(1))
+
+    def late(store: Store, name: str) -> Part | None:
+        found = read_part(store, name)
+        store.delete(name)
+        return found
+
+    monkeypatch.setattr(module, "read_part", late)
+    assert make(store, scratch, [], rows(1)) == made
+
+
 def test_rejects_that_are_damaged_are_replaced(store: Store, scratch: Path) -> None:
     seal = make_part(store, scratch, REJECTS, rows(7))
     name = seal["rejects"]["name"]

@@ -114,7 +114,9 @@ def test_a_mistake_in_the_file_costs_no_training(
     [
         ("score", "write it as TABLE.KEY=VALUE"),
         ("x.y=1", "no such table"),
-        ("score.x=1", "no such option"),
+        ("score.x=1", "no such option; see sentiment-batch score --help"),
+        ("score.outptu=x", "no such option; did you mean output?"),
+        ("score.max-reject-rat=1", "no such option; did you mean max_reject_rate?"),
         ("evaluate.gate=['rows>=1'", "is not a list of texts"),
     ],
 )

@@ -31,6 +31,10 @@ from sentiment_batch.model.folder import read_model_folder
 from sentiment_batch.read.plan import PlannedShard
 from sentiment_batch.remote import open_bucket
 from sentiment_batch.score import score
+from sentiment_batch.write.bucket import Bucket
+from sentiment_batch.write.claim import Claim
+from sentiment_batch.write.in_place import work_in_place
+from sentiment_batch.write.manifest import MARKER
 from sentiment_batch.write.part import Part
 from sentiment_batch.write.store import Folder, Store
 
@@ -621,6 +625,27 @@ def test_what_is_done_needs_no_pytorch(parquet: Path, tiny_model: Path, tmp_path
     )
     arguments = [sys.executable, "-c", code, str(parquet), str(tiny_model), str(tmp_path / "out")]
     assert subprocess.run(arguments, check=False).returncode == 0
+
+
+def test_a_run_that_is_overtaken_while_it_reads_its_parts_announces_nothing(
+    parquet: Path, tiny_model: Path, bucket: str, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even for the moment until it looks again: it may be killed in it."""
+    settled, create, created = score_module.settled_parts, Bucket.create, []
+
+    def late(*rest: Any) -> list[Part]:
+        parts = settled(*rest)
+        work_in_place(Claim(bucket, "another", {"command": "score"}, MARKER, True), Bucket(bucket))
+        return parts
+
+    def recorded(self: Bucket, name: str, scratch: Path) -> bool:
+        created.append(name)
+        return create(self, name, scratch)
+
+    monkeypatch.setattr(score_module, "settled_parts", late)
+    monkeypatch.setattr(Bucket, "create", recorded)
+    ended = program("score", parquet, "--model", tiny_model, "--output", bucket, "--progress", "none")
+    assert (ended.code, MARKER in created) == (4, False), ended.err
 
 
 def test_from_a_bucket_into_a_bucket(tiny_model: Path, tmp_path: Path, bucket: str, program: Program) -> None:

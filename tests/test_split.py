@@ -269,7 +269,12 @@ def test_the_report_counts_what_makes_a_split_doubtful(tmp_path: Path) -> None:
     [
         ([("b", "x"), ("a", "x")], [("c", "x")], "train", "'x'"),
         ([("b", "Bad"), ("a", "bad")], [("c", "bad")], "train", "'Bad' and 'bad' differ in case"),
-        ([("b", "x"), ("a", "y")], [("c", "z")], "valid", "'z' is not in the training data"),
+        (
+            [("b", "x"), ("a", "y")],
+            [("c", "x"), ("", "q"), ("d", "z")],
+            "valid",
+            "row 2: the label 'z' is not in the training data",
+        ),
         ([(f"text {number}", str(number)) for number in range(101)], [("c", "7")], "train", "101 labels"),
     ],
 )
@@ -278,7 +283,7 @@ def test_labels_that_cannot_be_learnt_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message) as caught:
         both(tmp_path, train, valid)
-    assert str(tmp_path / f"{file}.tsv") in str(caught.value)
+    assert str(caught.value).startswith(str(tmp_path / f"{file}.tsv"))
 
 
 @pytest.mark.parametrize(

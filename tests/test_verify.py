@@ -72,7 +72,7 @@ def findings(program: Program, out: Path, tmp_path: Path, *more: object) -> list
     return list(told["findings"])
 
 
-def test_a_true_output_has_no_findings(program: Program, out: Path) -> None:
+def test_a_true_output_has_no_findings(program: Program, tmp_path: Path, out: Path) -> None:
     ended = program("verify", out)
     assert (ended.code, ended.err) == (0, "")
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file() and path.name != "_SUCCESS")
@@ -85,6 +85,8 @@ def test_a_true_output_has_no_findings(program: Program, out: Path) -> None:
     assert ended.out.splitlines() == told
     told[-1] = "inputs    not looked at: the output alone was recounted"
     assert program("verify", out, "--skip-inputs").out.splitlines() == told
+    one = run(tmp_path / "one", tmp_path / "dump.tsv", shard_rows=ROWS)
+    assert "recounted 1 part, 1 file of rejects, " in program("verify", one).out
 
 
 def table(rows: int = ROWS) -> pa.Table:
@@ -261,9 +263,20 @@ def refused(ended: Outcome) -> str:
     return ended.err
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema_version": 99}', "[" * 10**5, "\0"])
-def test_a_manifest_that_is_none_is_refused(program: Program, out: Path, content: str) -> None:
+SPARK = '{"name": "org.apache.hadoop.fs.s3a.commit.files.SuccessData/1", "success": true}'
+
+
+@pytest.mark.parametrize("content", ["", SPARK, "[]", "{}", '{"schema_version": 99}', "[" * 10**5, "\0"])
+def test_a_marker_of_another_program_is_not_taken_for_a_damaged_one(program: Program, out: Path, content: str) -> None:
     (out / "_SUCCESS").write_text(content)
+    told = refused(program("verify", out))
+    assert "_SUCCESS is no manifest of `score` (Spark and Hadoop write files of this name, too)" in told
+    assert "damaged" not in told
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-5], lambda data: data + b" ", lambda data: b"[" + data + b"]"])
+def test_a_manifest_that_is_damaged_is_refused(program: Program, out: Path, change: Callable[[bytes], bytes]) -> None:
+    (out / "_SUCCESS").write_bytes(change((out / "_SUCCESS").read_bytes()))
     assert "_SUCCESS is damaged" in refused(program("verify", out))
 
 
@@ -315,6 +328,7 @@ def test_what_is_said_of_a_damaged_output_is_true(
     ended = program(*score_it)
     assert ended.code == 4
     assert "remove the output and run again" in ended.err
+    assert "done already" not in ended.err
     assert store.create("part-00000.parquet", tmp_path / "damaged")
     said = refused(program("verify", out))
     assert "remove the whole output and run its job again to make it anew" in said

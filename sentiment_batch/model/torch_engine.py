@@ -31,7 +31,8 @@ def resolve_device(name: str) -> torch.device:
         raise UsageError(f"no such device: {name}; give auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise EnvironmentFailure(
-            f"--device {name}: this machine has {torch.cuda.device_count()} GPUs that PyTorch sees"
+            f"--device {name}: this machine has {torch.cuda.device_count()} GPUs that PyTorch sees; "
+            "give --device cpu or auto, or run it where the GPU is"
         )
     return device
 

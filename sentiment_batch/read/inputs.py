@@ -1,10 +1,12 @@
 """Paths, globs and folders -> the list of input files, in a fixed order."""
 
+import contextlib
 import glob
 import hashlib
 import logging
 import os
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -28,6 +30,7 @@ SAMPLE_SPLITS = ("train", "valid", "test")
 _EDGE_BYTES = 64 * 1024
 _BLOCK_BYTES = 2**20
 _GLOB_CHARACTERS = "*?["
+_SHOWN = 5
 MAX_RATIO = 200  # of a compressed file, behind the first bytes
 _UNCHECKED_BYTES = 64 * 2**20
 
@@ -70,7 +73,11 @@ def find_inputs(paths: Iterable[str], format: str = "auto") -> list[InputFile]:
     embedded reviews. Raises `InputError` for a path without a file, a file that is given twice, formats that are mixed,
     and `UsageError` for a format that the name does not tell.
     """
-    found = [(given, _expand(given)) for given in paths]
+    try:
+        found = [(given, _expand(given)) for given in paths]
+    except PermissionError as error:
+        where = f"{error.filename} cannot be read: {error.strerror}"
+        raise InputError(f"{where}; let this user read it, or name inputs that leave it out") from None
     for given, expanded in found:
         _say_partitions(given, expanded)
     files = [_describe(path, format) for _, expanded in found for path in expanded]
@@ -148,7 +155,10 @@ def byte_blocks(file: InputFile, start: int = 0, stop: int | None = None) -> Ite
     except (OSError, pa.ArrowException) as error:
         raise_if_short(error)
         place = f"{packed} (behind byte {position} unpacked)" if file.compression else f"{position}"
-        raise InputError(f"{file.path} cannot be read near byte {place}: {error}; nothing was published") from error
+        raise InputError(
+            f"{file.path} cannot be read near byte {place}: {error}; nothing was published; "
+            "write or copy the file again"
+        ) from error
 
 
 def check_is_text(file: InputFile) -> None:
@@ -193,16 +203,40 @@ def _expand(given: str) -> list[str]:
     if os.path.exists(given):
         return [given]
     if any(character in given for character in _GLOB_CHARACTERS):
-        matched = glob.glob(given, recursive=True)
-        matches = sorted(path for path in matched if os.path.isfile(path))
-        hidden = [path for path in matches if _is_hidden(path, given)]
-        found = [path for path in matches if not _is_hidden(path, given)]
-        say_left_out(given, hidden)
-        if not found:
-            folders = "; what matches are folders, whose files a pattern has to name, too" if matched else ""
-            raise InputError(f"no file matches {given}{folders if not matches else ''}")
-        return found
+        return _matching(given)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, ValueError):
+        os.stat(given)  # a folder on its way may be closed, which is another thing to mend
     raise InputError(f"no such file: {given}")
+
+
+def _matching(pattern: str) -> list[str]:
+    """The files that a pattern names, sorted. What it matches besides is said."""
+    _look_into_folders(pattern)
+    matched = sorted(glob.glob(pattern, recursive=True))
+    folders = [path for path in matched if os.path.isdir(path)]
+    files = [path for path in matched if not os.path.isdir(path)]
+    say_left_out(pattern, [path for path in files if _is_hidden(path, pattern)])
+    found = [path for path in files if not _is_hidden(path, pattern)]
+    if not found:
+        what = "; what matches are folders, whose files a pattern has to name, too" if folders and not files else ""
+        raise InputError(f"no file matches {pattern}{what}")
+    left_out = [repr(path) for path in folders if not _is_hidden(path, pattern)]
+    if left_out and "**" not in pattern:  # which goes to the bottom of every folder
+        listed = ", ".join(left_out[:_SHOWN]) + (", ..." if len(left_out) > _SHOWN else "")
+        log.warning("%s: matches folders, too, whose files are left out: %s; name those, if data", pattern, listed)
+    return found
+
+
+def _look_into_folders(pattern: str) -> None:
+    """Raise `OSError` for a folder on the pattern's way that is closed: `glob` leaves it out in silence."""
+    head = os.path.join(pattern, "") if os.path.basename(pattern) == "**" else pattern
+    while glob.has_magic(head):
+        head = os.path.dirname(head)
+        for folder in glob.glob(os.path.join(head or ".", ""), recursive=True):
+            if not (glob.has_magic(head) and _is_hidden(folder, pattern)):
+                with os.scandir(folder) as entries:
+                    deque(entries, maxlen=0)
+                os.stat(os.path.join(folder, "."))  # one that may be listed, but not entered
 
 
 def _say_partitions(given: str, paths: list[str]) -> None:

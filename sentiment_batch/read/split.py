@@ -76,7 +76,7 @@ def same_but_for_case(names: Iterable[str]) -> tuple[str, str] | None:
 
 def read_splits(train: tuple[str, ...], valid: str, label_column: str, how: ReadOptions) -> Splits:
     """Raises `InputError` for rows that cannot be read and for labels that cannot be learnt."""
-    learnt, chosen_by = read_split(train, label_column, how), read_split((valid,), label_column, how)
+    learnt = read_split(train, label_column, how)
     labels = label_order(learnt.labels)
     where = ", ".join(train)
     if len(labels) < 2:
@@ -90,14 +90,13 @@ def read_splits(train: tuple[str, ...], valid: str, label_column: str, how: Read
             f"{where}: the labels {' and '.join(map(shown_label, pair))} differ in case alone, and so would the "
             "columns of their probabilities, which DuckDB and Spark take for one; write them alike if they are one"
         )
-    unknown = sorted(set(chosen_by.labels) - set(labels))
-    if unknown:
-        raise InputError(f"{valid}: the label {shown_label(unknown[0])} is not in the training data")
-    return Splits(learnt, chosen_by, labels)
+    return Splits(learnt, read_split((valid,), label_column, how, labels), labels)
 
 
-def read_split(paths: tuple[str, ...], label_column: str, how: ReadOptions) -> Split:
-    """Raises `InputError` for a row that cannot be read or has no label, naming file and row, and for no rows."""
+def read_split(
+    paths: tuple[str, ...], label_column: str, how: ReadOptions, known: Collection[str] | None = None
+) -> Split:
+    """Raises `InputError` for a row that cannot be read or has no label, or none that is known, and for no rows."""
     text_column = how.text_column
     inputs = open_inputs(paths, how.format, how.columns, (text_column, label_column))
     texts: list[str] = []
@@ -116,7 +115,12 @@ def read_split(paths: tuple[str, ...], label_column: str, how: ReadOptions) -> S
                 if text is None or not text.strip():
                     blank += 1
                 elif not label:
-                    raise InputError(f"{path}, row {row}: no label in the column {label_column!r}")
+                    raise InputError(f"{path}, row {row}: no label in the column {label_column!r}; give it one")
+                elif known is not None and label not in known:
+                    raise InputError(
+                        f"{path}, row {row}: the label {shown_label(label)} is not in the training data; mend it, or "
+                        "train with texts that have it"
+                    )
                 else:
                     texts.append(text)
                     labels.append(label)

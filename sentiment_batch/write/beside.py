@@ -1,6 +1,7 @@
 """An output that grows in a hidden folder beside it, and appears in one rename."""
 
 import ctypes
+import errno
 import os
 import shutil
 from collections.abc import Iterable
@@ -61,9 +62,9 @@ class Beside:
         old = _sibling(self.output, "old")
         if self.claim.overwrite and _is_filled(self.output):
             _discard(old, self.claim.marker)
+            (self.output / LOCK).unlink(missing_ok=True)  # of a run that was killed behind its rename
             if exchange(self.folder, self.output):
-                with suppress(FileNotFoundError):  # a run of this job saw that it is published, and tidied
-                    os.rename(self.folder, old)
+                _set_aside(self.folder, old)
             else:  # for a moment there is no output; the next run would finish it
                 os.rename(self.output, old)
                 os.rename(self.folder, self.output)
@@ -103,6 +104,7 @@ def work_beside(claim: Claim, output: Path) -> Beside | dict[str, Any]:
         if _begun(folder):
             for each in found:
                 claim.unfinished(each, str(folder))
+            _check_names(claim, folder)
         mine = bool(found) and all(map(claim.is_of, found))
         if not mine:
             _empty(folder, claim.marker)
@@ -131,8 +133,14 @@ def finished(claim: Claim, output: Path) -> dict[str, Any] | None:
     if not is_claim(found) and _is_filled(output):
         raise claim.strangers(str(output))
     if (done := claim.finished(found)) is None and is_claim(found):
-        claim.check_names(Folder(output).sizes(), str(output))  # they would go with it
+        _check_names(claim, output)
     return done
+
+
+def _check_names(claim: Claim, folder: Path) -> None:
+    """Raise `OutputConflict` for what no such job makes: it would go with the rest."""
+    hidden = [path.name for path in folder.iterdir() if path.is_dir() and path.name.startswith(".")]
+    claim.check_names([*Folder(folder).sizes(), *hidden], str(folder))
 
 
 def _check_folder(path: Path) -> None:
@@ -147,25 +155,45 @@ def finished_here(claim: Claim, output: Path) -> bool:
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Swap two names in one step (Linux's renameat2); False where the system or the file system cannot."""
-    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    """Swap two names in one step (Linux's renameat2); False where the system or the file system cannot.
+
+    Raises `FileNotFoundError` if one is not there: to give the other one's name away would leave none of them.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     at_cwd, swap = -100, 2
-    return rename is not None and rename(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), swap) == 0
+    if rename is None:
+        return False
+    if rename(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), swap) == 0:
+        return True
+    if ctypes.get_errno() == errno.ENOENT:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(one))
+    return False
 
 
 def _tidy(output: Path, marker: str) -> None:
     """Remove the lock of a run that was killed when it had published, and what the output was before.
 
     Nothing is asked of a file system that has none of it: it may be read-only.
-
-    A replaced output is a finished one without a lock; work that is not renamed yet has one.
     """
     if os.path.lexists(output / LOCK):
         _remove(output / LOCK)
     work, old = _sibling(output, "wip"), _sibling(output, "old")
-    for folder in (old,) if os.path.lexists(work / LOCK) else (work, old):
-        with suppress(OSError):
-            _discard(folder, marker)
+    with suppress(OSError):
+        _discard(old, marker)
+        if _is_ours(work, marker):
+            _set_aside(work, old)
+            _discard(old, marker)
+
+
+def _set_aside(folder: Path, old: Path) -> None:
+    """Give a replaced output, which lies in the work folder's place, the name under which it is emptied.
+
+    It is a finished one without a lock; work has one, be it finished or just begun by another job, whose files would
+    go if this was emptied where it lies.
+    """
+    if not os.path.lexists(folder / LOCK):
+        with suppress(FileNotFoundError):  # a run of this job saw that it is published, and tidied
+            os.rename(folder, old)
 
 
 def _begun(folder: Path) -> bool:

@@ -87,12 +87,16 @@ class Claim:
             )
         return dict(found) if is_claim(found) else None
 
-    def unfinished(self, found: Any, where: str) -> None:
-        """Raise `OutputConflict` if the claim that was found is another job's that may not go."""
+    def unfinished(self, found: Any, where: str, begun: bool = True) -> None:
+        """Raise `OutputConflict` if the claim that was found is another job's that may not go.
+
+        Unless that job has `begun` its claim is all that is there.
+        """
         if is_claim(found) and not self.is_job(found) and not self._may_replace(found):
+            alone = "" if begun else f", or remove {where}/{CLAIM} if no run of it is at work: nothing else is there"
             raise OutputConflict(
                 f"{where} is the unfinished work of another job: {difference(found, self.identity)}; "
-                f"finish that job, give another --output{self._or_overwrite(found)}"
+                f"finish that job, give another --output{self._or_overwrite(found) or alone}"
             )
 
     def _may_replace(self, found: Any) -> bool:

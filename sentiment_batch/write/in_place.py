@@ -85,9 +85,13 @@ class InPlace:
             self.store.delete(self.claim.marker)
 
     def withdraw(self, names: Iterable[str]) -> None:
-        """Delete files of this turn that came when it was over."""
-        for name in names:
-            self.store.delete(name)
+        """Delete files of this turn that came when it was over.
+
+        Not while they are announced, by another run of this job: who took over removes the marker first, and then them.
+        """
+        if not self.claim.is_of(read_json(self.store, self.claim.marker)):
+            for name in names:
+                self.store.delete(name)
 
     def publish(self) -> None:
         """Make sure that the marker, which is there by now, is not one that came too late."""
@@ -178,7 +182,7 @@ def _look(claim: Claim, store: Store, alone: bool) -> _Seen | None:
     if is_claim(seen.holder):
         if begun or not (alone or is_free(seen.holder)):  # without a lock another run may just have begun
             published = is_claim(seen.marker) and seen.marker[JOB_ID] == seen.holder[JOB_ID]
-            claim.finished(seen.holder) if published else claim.unfinished(seen.holder, store.url)
+            claim.finished(seen.holder) if published else claim.unfinished(seen.holder, store.url, begun)
             claim.check_names(store.sizes(), store.url)
     elif begun:
         if is_claim(read_json(store, CLAIM)) or is_claim(read_json(store, claim.marker)):

@@ -172,9 +172,13 @@ def _signed(sha256: str) -> bytes:
 
 
 def hashed(store: Store, part: Part) -> Part | None:
-    """The part with the SHA-256 of its file; None if its data is not what the seal says."""
+    """The part with the SHA-256 of its file; None if its data is not what the seal says, or it is gone."""
     digest, left = hashlib.sha256(), part.seal["data_bytes"]
-    with store.open(part.name) as file:
+    try:
+        opened = store.open(part.name)
+    except FileNotFoundError:  # another job took the output over since the part was found
+        return None
+    with opened as file:
         while left and (block := file.read(min(_BLOCK_BYTES, left))):
             digest.update(block)
             left -= len(block)

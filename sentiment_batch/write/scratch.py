@@ -104,7 +104,8 @@ def disk_errors(path: Path, needed: int) -> Iterator[None]:
         if error.errno not in _FULL:
             raise
         free = shutil.disk_usage(path.parent).free
+        remedy = "raise the limit on the size of a file (ulimit -f)" if error.errno == errno.EFBIG else "make room"
         raise EnvironmentFailure(
             f"{path}: {error.strerror}: {needed} bytes were to be written, {free} are free there; "
-            "make room and run again: what is finished is kept"
+            f"{remedy} and run again: what is finished is kept"
         ) from error

@@ -218,6 +218,7 @@ def test_a_file_that_may_not_grow(run: Forks, job: Job) -> None:
         codes.append(ended.code)
         if ended.code:
             assert "File too large" in ended.err
+            assert "raise the limit on the size of a file (ulimit -f) and run again" in ended.err
             job.check_nothing_half_done(out)
         job.check_goes_on(out)
     assert codes == [7, 7, 7, 7, 0]
