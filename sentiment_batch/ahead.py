@@ -1,11 +1,14 @@
-"""One generator running ahead of its consumer in a thread of its own: the only concurrency in the program."""
+"""The concurrency of the program: a generator that runs ahead of its consumer, and a function in several threads."""
 
 import threading
-from collections.abc import Generator, Iterable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, Full, Queue
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _POLL_SECONDS = 0.1
 
@@ -57,3 +60,35 @@ def ahead(items: Iterable[Item], depth: int = 1) -> Generator[Item, None, None]:
     finally:
         closed.set()
         thread.join()
+
+
+def in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int
+) -> Generator[tuple[Item, Result], None, None]:
+    """Each item with what the function makes of it, in the order of the items.
+
+    One thread is the caller's own. Of more, each takes the next item when it is free; the items are asked for in the
+    caller's thread, one more than there are threads before their turn. When the consumer stops early, or the function
+    raises, nothing that waits is begun, and what runs has ended before this generator does.
+    """
+    if threads == 1:
+        for item in items:
+            yield item, function(item)
+        return
+    waiting = iter(items)
+    running: deque[tuple[Item, Future[Result]]] = deque()
+    pool = ThreadPoolExecutor(threads, getattr(function, "__name__", "in_threads"))
+    try:
+        while True:
+            while len(running) <= threads:
+                for item in waiting:
+                    running.append((item, pool.submit(function, item)))
+                    break
+                else:
+                    break
+            if not running:
+                return
+            item, future = running.popleft()
+            yield item, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -96,7 +96,9 @@ class LabelOptions(_Checked):
     batch_tokens: int | None = option(None, help="Tokens of a batch, padding included. [default: by device]", minimum=1)
     engine: Literal["auto", "torch"] = option("auto", help="What runs the model.")
     device: Device = option("auto", help="auto, cpu, cuda or cuda:N.")
-    dtype: Dtype = option("auto", help="auto is bfloat16 on a GPU that has it, else float16, and float32 on a CPU.")
+    dtype: Dtype = option(
+        "auto", help="auto is bfloat16 where the device computes in it, else float32 on a CPU, float16 on a GPU."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

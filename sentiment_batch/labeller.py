@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sentiment_batch.config import LabelOptions
+from sentiment_batch.cores import usable_cores
 from sentiment_batch.errors import InputError, ModelRefused, UsageError
 from sentiment_batch.model.classifier import Classifier, Effort
 from sentiment_batch.model.folder import TOKENIZER, ModelFolder, read_model_folder
@@ -143,9 +144,12 @@ class Labeller:
         from sentiment_batch.model.torch_engine import load_engine
 
         batch_tokens = self.options.batch_tokens or _BATCH_TOKENS[self.device.type]
-        engine = load_engine(self.folder, self.device, self.dtype)
+        # A core for each batch beats all cores for one: nobody waits for the slowest, and the bits of a result do not
+        # depend on how many cores there are.
+        streams, threads = (usable_cores(), 1) if self.device.type == "cpu" else (1, None)
+        engine = load_engine(self.folder, self.device, self.dtype, threads)
         self.folder.check_unchanged()
-        return Classifier(engine, len(self.labels), batch_tokens, self.folder.pad_token_id, self.effort)
+        return Classifier(engine, len(self.labels), batch_tokens, self.folder.pad_token_id, self.effort, streams)
 
     @cached_property
     def device(self) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sentiment_batch.ahead import ahead
+from sentiment_batch.ahead import ahead, in_threads
 
 
 def in_time(task: Callable[[], Any]) -> Any:
@@ -223,3 +223,60 @@ def test_an_error_passes_through_two() -> None:
     with pytest.raises(ValueError, match="row 7"):
         in_time(take)
     assert source.over
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_give_every_item_with_its_result_in_order(threads: int) -> None:
+    def square(number: int) -> int:
+        time.sleep(0.001 * (number % 3))
+        return number * number
+
+    found = in_time(lambda: list(in_threads(square, iter(range(40)), threads)))
+    assert found == [(number, number * number) for number in range(40)]
+
+
+def test_as_many_items_are_at_work_as_there_are_threads() -> None:
+    together = threading.Barrier(3)
+    assert len(in_time(lambda: list(in_threads(lambda _: together.wait(10), range(9), 3)))) == 9
+
+
+def test_one_thread_is_the_callers() -> None:
+    assert dict(in_threads(lambda _: threading.current_thread(), [1], 1)) == {1: threading.current_thread()}
+
+
+def test_items_are_asked_for_shortly_before_their_turn() -> None:
+    """So that a batch that is cut to a budget knows the budget that the ones before it left."""
+    source = Source()
+    with closing(in_threads(abs, source.numbers(), 2)) as results:
+        for _ in range(10):
+            next(results)
+        assert source.made <= 10 + 3
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_failure_comes_in_its_place_and_ends_the_threads(threads: int) -> None:
+    def fail_at_5(number: int) -> int:
+        if number == 5:
+            raise ValueError("five")
+        return number
+
+    found = []
+
+    def collect() -> None:
+        for item, _ in in_threads(fail_at_5, range(100), threads):
+            found.append(item)
+
+    with pytest.raises(ValueError, match="five"):
+        in_time(collect)
+    assert found == [0, 1, 2, 3, 4]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fail_at_5")]
+
+
+def test_nothing_is_begun_when_the_consumer_has_stopped() -> None:
+    begun = []
+    with closing(in_threads(begun.append, range(100), 2)) as results:
+        next(results)
+    ended = len(begun)
+    assert ended <= 4
+    time.sleep(0.05)
+    assert len(begun) == ended

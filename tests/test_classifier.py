@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -54,8 +55,8 @@ class StubEngine:
         return np.stack([mask.sum(1), ids.sum(1), (ids * np.arange(width)).sum(1)], 1).astype(np.float32)
 
 
-def classifier(engine: StubEngine, batch_tokens: int) -> Classifier:
-    return Classifier(engine, LABELS, batch_tokens, PAD)
+def classifier(engine: StubEngine, batch_tokens: int, streams: int = 1) -> Classifier:
+    return Classifier(engine, LABELS, batch_tokens, PAD, streams=streams)
 
 
 @settings(max_examples=60, deadline=None)
@@ -96,6 +97,23 @@ def test_any_schedule_of_failures_gives_the_same_logits(
     model = classifier(engine, budget)
     assert model.logits(token_ids(texts)).tolist() == expected(texts)
     assert model.effort.oom_retries == engine.failed
+
+
+@settings(max_examples=50, deadline=None)
+@given(some_texts, st.integers(1, 300), st.integers(12, 200), st.integers(2, 4))
+def test_several_streams_give_the_same_logits(texts: list[list[int]], budget: int, size: int, streams: int) -> None:
+    engine = StubEngine(lambda rows, width: rows * width > size)
+    model = classifier(engine, budget, streams)
+    assert model.logits(token_ids(texts)).tolist() == expected(texts)
+    assert model.effort.oom_retries == engine.failed
+    assert model.effort.padded_tokens == sum(rows * width for rows, width in engine.shapes)
+
+
+def test_streams_are_at_work_at_the_same_time() -> None:
+    together = threading.Barrier(2, timeout=10)
+    engine = StubEngine(lambda rows, width: together.wait() < 0)
+    classifier(engine, 4, streams=2).logits(token_ids([[1, 2]] * 8))
+    assert len(engine.shapes) == 4
 
 
 def test_the_lower_budget_is_remembered() -> None:

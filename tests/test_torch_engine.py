@@ -1,6 +1,7 @@
 import errno
 import json
 import shutil
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,9 +32,45 @@ def test_devices() -> None:
         resolve_device("cuda:99")
 
 
-def test_dtypes() -> None:
-    assert resolve_dtype("auto", CPU) == torch.float32
+@pytest.mark.parametrize(
+    ("capabilities", "dtype"),
+    [
+        ({"avx512_f": True, "avx512_bf16": True, "amx_bf16": False}, torch.bfloat16),
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": True}, torch.bfloat16),
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
+def test_a_cpu_computes_in_bfloat16_where_it_can(
+    capabilities: dict[str, bool], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert resolve_dtype("auto", CPU) == dtype
+    assert resolve_dtype("float32", CPU) == torch.float32
     assert resolve_dtype("bfloat16", CPU) == torch.bfloat16
+
+
+def test_this_cpu_is_asked_what_it_can() -> None:
+    """The names of the capabilities are PyTorch's, and might change."""
+    flags = Path("/proc/cpuinfo").read_text().split()
+    assert (resolve_dtype("auto", CPU) == torch.bfloat16) == ("avx512_bf16" in flags or "amx_bf16" in flags)
+
+
+def test_an_engine_computes_in_as_many_threads_as_it_is_told(tiny_model: Path) -> None:
+    engine = load_engine(read_model_folder(str(tiny_model)), CPU, torch.float32, 1)
+    seen = []
+
+    def label() -> None:
+        torch.set_num_threads(2)
+        engine(np.array([[2, 10, 3]]), None)
+        seen.append(torch.get_num_threads())
+
+    ours = torch.get_num_threads()
+    thread = threading.Thread(target=label)
+    thread.start()
+    thread.join()
+    assert seen == [1]
+    assert torch.get_num_threads() == ours, "other threads keep what they have"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -1,11 +1,12 @@
 """Token ids -> logits, whatever the engine and however little memory it has."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from sentiment_batch import stop
+from sentiment_batch.ahead import in_threads
 from sentiment_batch.errors import EnvironmentFailure
 from sentiment_batch.model.batches import pad, plan_batches
 from sentiment_batch.model.tokens import TokenIds
@@ -26,48 +27,63 @@ class Effort:
 
 @dataclass
 class Classifier:
-    """An engine with its budget. The budget shrinks when the device runs out of memory, and stays so."""
+    """An engine with its budget. The budget shrinks when the device runs out of memory, and stays so.
+
+    The engine is called in as many threads as it has streams; with one, in the caller's.
+    """
 
     engine: Engine
     labels: int
     batch_tokens: int
     pad_token_id: int
     effort: Effort = field(default_factory=Effort)
+    streams: int = 1
 
     def logits(self, tokens: TokenIds, done: Callable[[int], None] = lambda _: None) -> np.ndarray:
         """float32 [texts, labels], in the order of the texts; `done` is told the number of texts behind each batch.
 
-        A batch that does not fit in memory is halved and done again. Raises `EnvironmentFailure` if one text alone
-        does not fit, and `Stopped` between two batches after a signal.
+        A batch that does not fit in memory is halved and done again, behind the others. Raises `EnvironmentFailure` if
+        one text alone does not fit, and `Stopped` between two batches after a signal.
         """
         logits = np.empty((len(tokens.lengths), self.labels), np.float32)
-        for planned in plan_batches(tokens.lengths, self.batch_tokens):
-            pending = [planned]
-            while pending:
-                stop.check()
-                rows = pending.pop()
+
+        def label_batch(rows: np.ndarray) -> np.ndarray | None:
+            """None if there is no room: the error is gone with its traceback, which would keep its tensors alive."""
+            try:
+                return self.engine(*pad(tokens, rows, self.pad_token_id))
+            except MemoryError:
+                return None
+
+        waiting = list(plan_batches(tokens.lengths, self.batch_tokens))
+        while waiting:
+            too_large = []
+            for rows, found in in_threads(label_batch, self._within_budget(waiting, tokens.lengths), self.streams):
                 width = int(tokens.lengths[rows].max())
-                if len(rows) > 1 and len(rows) * width > self.batch_tokens:
-                    pending += [rows[len(rows) // 2 :], rows[: len(rows) // 2]]
-                    continue
-                try:
-                    logits[rows] = self.engine(*pad(tokens, rows, self.pad_token_id))
-                except MemoryError:
-                    # Nothing is retried inside this block: the traceback keeps the tensors of the failed batch alive.
-                    fits = False
-                else:
-                    fits = True
-                if not fits:
+                if found is None:
                     self._shrink(len(rows), width)
-                    pending.append(rows)
+                    too_large.append(rows)
                     continue
+                logits[rows] = found
                 self.effort.tokens += int(tokens.lengths[rows].sum())
                 self.effort.padded_tokens += len(rows) * width
                 done(len(rows))
+            waiting = too_large
         return logits
+
+    def _within_budget(self, batches: list[np.ndarray], lengths: np.ndarray) -> Iterator[np.ndarray]:
+        """The batches, halved as often as the budget of the moment asks for."""
+        for batch in batches:
+            pending = [batch]
+            while pending:
+                stop.check()
+                rows = pending.pop()
+                if len(rows) > 1 and len(rows) * int(lengths[rows].max()) > self.batch_tokens:
+                    pending += [rows[len(rows) // 2 :], rows[: len(rows) // 2]]
+                else:
+                    yield rows
 
     def _shrink(self, rows: int, width: int) -> None:
         if rows == 1:
             raise EnvironmentFailure(f"out of memory on one text of {width} tokens; give --max-length or more memory")
-        self.batch_tokens = max(1, rows // 2) * width
+        self.batch_tokens = min(self.batch_tokens, rows // 2 * width)
         self.effort.oom_retries += 1

@@ -38,16 +38,19 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """`auto` is float32 on a CPU, and on a GPU bfloat16 where it is native, else float16."""
+    """`auto` is bfloat16 where the device computes in it, else float32 on a CPU and float16 on a GPU."""
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
     if device.type == "cpu":
-        return torch.float32
+        can = torch.cpu.get_capabilities()
+        return torch.bfloat16 if can.get("avx512_bf16") or can.get("amx_bf16") else torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
-def load_engine(folder: ModelFolder, device: torch.device, dtype: torch.dtype) -> Engine:
-    """Raises `ModelRefused` if the weights are not exactly those that the configuration asks for.
+def load_engine(folder: ModelFolder, device: torch.device, dtype: torch.dtype, threads: int | None = None) -> Engine:
+    """An engine that computes in so many threads, on a CPU, or in PyTorch's own number of them.
+
+    Raises `ModelRefused` if the weights are not exactly those that the configuration asks for.
 
     Raises `EnvironmentFailure` if the device has no room for them or is another's.
     """
@@ -59,13 +62,15 @@ def load_engine(folder: ModelFolder, device: torch.device, dtype: torch.dtype) -
         raise EnvironmentFailure(
             f"the model cannot be moved to {device}: {_first_line(error)}; run again when the device is free"
         ) from error
-    return engine_of(model.eval(), device)
+    return engine_of(model.eval(), device, threads)
 
 
-def engine_of(model: torch.nn.Module, device: torch.device) -> Engine:
+def engine_of(model: torch.nn.Module, device: torch.device, threads: int | None = None) -> Engine:
     """The engine of a model that is on the device already."""
 
     def engine(input_ids: np.ndarray, attention_mask: np.ndarray | None) -> np.ndarray:
+        if threads and torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)  # of this thread, and of those to come
         try:
             return _logits(model, device, input_ids, attention_mask)
         except RuntimeError as error:
