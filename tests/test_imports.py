@@ -15,6 +15,7 @@ MAY_BE_HEAVY = {
     "training.py",
     "base.py",
     "checkpoint.py",
+    "first_token.py",
     "fit.py",
     "saved.py",
     "scratch.py",

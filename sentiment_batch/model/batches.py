@@ -1,4 +1,4 @@
-"""Token ids -> padded batches, by rows of near-equal length under a budget of tokens."""
+"""Token ids -> padded batches, rows of near-equal length together under a budget of tokens."""
 
 from collections.abc import Iterator
 
@@ -10,19 +10,15 @@ from sentiment_batch.model.tokens import TokenIds
 def plan_batches(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
     """Row numbers of each batch, longest rows first; rows x longest is at most `batch_tokens`, or one row.
 
-    Longest first, so that memory peaks at the start and not after hours. A batch ends early where the length changes
-    if it is at least half full by then: equal lengths need no padding and no mask.
+    Longest first, so that memory peaks at the start and not after hours. Of one length all batches but one have the
+    same number of rows: of a chunk of 32,768 texts nearly all batches have a shape that the engine has seen before, and
+    that it need not prepare for again. Hardly any row is padded: where there are more rows of a length than fit in a
+    batch, one batch in so many has two lengths.
     """
     order = np.argsort(-lengths, kind="stable")
-    ordered = lengths[order]
     first = 0
     while first < len(order):
-        room = max(1, batch_tokens // int(ordered[first]))
-        last = min(first + room, len(order))
-        changes = np.flatnonzero(np.diff(ordered[first:last])) + 1
-        enough = changes[changes >= room / 2]
-        if last < len(order) and len(enough):
-            last = first + int(enough[0])
+        last = first + max(1, batch_tokens // int(lengths[order[first]]))
         yield order[first:last]
         first = last
 

@@ -12,6 +12,7 @@ import torch
 from sentiment_batch.errors import EnvironmentFailure, ModelRefused, UsageError
 from sentiment_batch.model.classifier import Engine
 from sentiment_batch.model.configuration import MODEL_TYPES, model_type
+from sentiment_batch.model.first_token import keep_first_token
 from sentiment_batch.model.folder import WEIGHTS_INDEX, Inspected, ModelFolder
 from sentiment_batch.model.tensors import read_tensors
 
@@ -54,7 +55,7 @@ def load_engine(folder: ModelFolder, device: torch.device, dtype: torch.dtype, t
 
     Raises `EnvironmentFailure` if the device has no room for them or is another's.
     """
-    model = _load_model(folder, dtype)
+    model = load_model(folder, dtype)
     try_out(model, len(folder.labels), folder.path)
     try:
         model = model.to(device)
@@ -97,7 +98,8 @@ def _logits(
         return logits
 
 
-def _load_model(folder: ModelFolder, dtype: torch.dtype) -> torch.nn.Module:
+def load_model(folder: ModelFolder, dtype: torch.dtype) -> torch.nn.Module:
+    """On the CPU, and without what the logits do not need. Raises as `load_engine` does."""
     inspected = folder.inspected
     config = model_config(inspected.config, folder.path)
     model, info = load_classifier(inspected, config, dtype)
@@ -105,6 +107,7 @@ def _load_model(folder: ModelFolder, dtype: torch.dtype) -> torch.nn.Module:
     if wrong:
         kind, names = next(iter(wrong.items()))
         raise ModelRefused(f"{folder.path}: the weights have {kind.replace('_', ' ')}: {', '.join(names[:3])}")
+    keep_first_token(model)
     return model
 
 
