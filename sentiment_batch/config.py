@@ -16,7 +16,7 @@ from sentiment_batch.errors import UsageError
 
 Format = Literal["auto", "tsv", "csv", "parquet"]
 Device = str
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 
 _LARGEST = 2**63 - 1
 _SEEDS = 2**32  # as many as NumPy's old generator, which scikit-learn uses, can begin with
@@ -94,10 +94,15 @@ class LabelOptions(_Checked):
     prefix: str = option("", help="Put before the name of every added column.")
     max_length: int | None = option(None, help="Cut texts to N tokens. [default: what the model allows]", minimum=3)
     batch_tokens: int | None = option(None, help="Tokens of a batch, padding included. [default: by device]", minimum=1)
-    engine: Literal["auto", "torch"] = option("auto", help="What runs the model.")
+    engine: Literal["auto", "torch", "openvino"] = option(
+        "auto",
+        help="What runs the model; auto is openvino on a CPU, if it is installed and `optimize` was run, else torch.",
+    )
     device: Device = option("auto", help="auto, cpu, cuda or cuda:N.")
     dtype: Dtype = option(
-        "auto", help="auto is bfloat16 where the device computes in it, else float32 on a CPU, float16 on a GPU."
+        "auto",
+        help="auto is int8 where `optimize` made it, else bfloat16 where the device computes in it, else float32 on a "
+        "CPU, float16 on a GPU.",
     )
 
 
@@ -204,6 +209,28 @@ class TrainOptions(ReadOptions, LogOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OptimizeOptions(ReadOptions, LogOptions):
+    model: str = option(help="Local model folder, to which the graphs are added.", metavar="DIR")
+    calibration: tuple[str, ...] = option(
+        (), help="Texts to calibrate int8 by: files, globs, folders or URLs; once or more.", metavar="FILE"
+    )
+    valid: str | None = option(None, help="Labelled file to judge int8 by.", metavar="FILE")
+    label_column: str = option("label", help="Column of --valid that holds the true label.")
+    max_drop: float = option(
+        0.005, help="How much macro F1 may drop from float32 to int8.", metavar="X", minimum=0, maximum=1
+    )
+    overwrite: bool = option(False, help="Make the graphs again, and measure them on this machine.")
+    metrics: str | None = option(
+        None, help="Also write the metrics JSON to this local file, on failure too.", metavar="FILE"
+    )
+
+    @property
+    def output(self) -> str:
+        """Where the graphs go."""
+        return self.model
+
+
+@dataclass(frozen=True, kw_only=True)
 class VerifyOptions(LogOptions):
     output: str = option(help="Output of `score`: a folder or a URL.", argument=True)
     input: tuple[str, ...] = option(
@@ -219,7 +246,9 @@ class VerifyOptions(LogOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(LogOptions):
-    job: str = option(help="TOML file with one or more of the tables train, evaluate and score.", argument=True)
+    job: str = option(
+        help="TOML file with one or more of the tables train, optimize, evaluate and score.", argument=True
+    )
     set: tuple[str, ...] = option(
         (),
         help='Override a key, such as score.output=labelled/2026-01-31, or with a list: evaluate.gate=["rows>=100"]; '
@@ -233,6 +262,7 @@ class RunOptions(LogOptions):
 
 COMMANDS: dict[str, type] = {
     "train": TrainOptions,
+    "optimize": OptimizeOptions,
     "score": ScoreOptions,
     "evaluate": EvaluateOptions,
     "predict": PredictOptions,
@@ -241,7 +271,7 @@ COMMANDS: dict[str, type] = {
 }
 
 
-STEPS = ("train", "evaluate", "score")  # the tables of a job file, in the order in which they are done
+STEPS = ("train", "optimize", "evaluate", "score")  # the tables of a job file, in the order in which they are done
 
 
 def option_fields(options: type) -> list[Field[Any]]:

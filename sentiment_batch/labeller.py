@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sentiment_batch.config import LabelOptions
-from sentiment_batch.cores import usable_cores
 from sentiment_batch.errors import InputError, ModelRefused, UsageError
 from sentiment_batch.model.classifier import Classifier, Effort
+from sentiment_batch.model.compute import Compute, load_engine, resolve_compute
 from sentiment_batch.model.folder import TOKENIZER, ModelFolder, read_model_folder
 from sentiment_batch.model.tokens import TokenIds, load_tokenizer, tokenise
 from sentiment_batch.read.columns import shown_columns
@@ -23,7 +23,6 @@ from sentiment_batch.read.texts import is_text
 
 STATUSES = ("ok", "empty_text", "null_text", "nonfinite_score")
 _OK, _EMPTY, _NULL, _NONFINITE = range(4)
-_BATCH_TOKENS = {"cpu": 4_096, "cuda": 65_536}
 
 
 @dataclass(frozen=True)
@@ -141,27 +140,18 @@ class Labeller:
 
     @cached_property
     def classifier(self) -> Classifier:
-        from sentiment_batch.model.torch_engine import load_engine
-
-        batch_tokens = self.options.batch_tokens or _BATCH_TOKENS[self.device.type]
-        # A core for each batch beats all cores for one: nobody waits for the slowest, and the bits of a result do not
-        # depend on how many cores there are.
-        streams, threads = (usable_cores(), 1) if self.device.type == "cpu" else (1, None)
-        engine = load_engine(self.folder, self.device, self.dtype, threads)
-        self.folder.check_unchanged()
-        return Classifier(engine, len(self.labels), batch_tokens, self.folder.pad_token_id, self.effort, streams)
+        compute = self.compute
+        batch_tokens = self.options.batch_tokens or compute.batch_tokens
+        engine = load_engine(self.folder, compute)
+        return Classifier(
+            engine, len(self.labels), batch_tokens, self.folder.pad_token_id, self.effort, compute.streams
+        )
 
     @cached_property
-    def device(self) -> Any:
-        from sentiment_batch.model.torch_engine import resolve_device
-
-        return resolve_device(self.options.device)
-
-    @cached_property
-    def dtype(self) -> Any:
-        from sentiment_batch.model.torch_engine import resolve_dtype
-
-        return resolve_dtype(self.options.dtype, self.device)
+    def compute(self) -> Compute:
+        """What runs the model."""
+        options = self.options
+        return resolve_compute(self.folder, options.engine, options.device, options.dtype)
 
     def prepare(self, batch: pa.RecordBatch) -> Prepared:
         """The tokens of the batch's distinct texts: each is labelled once, however many rows have it."""

@@ -93,11 +93,13 @@ def device_kind(device: str) -> str:
 
 def compute_of(labeller: Labeller) -> dict[str, Any]:
     """What ran the model: two of them may differ in the last bits of a probability, so an output has one."""
+    compute = labeller.compute
     return {
-        "engine": "torch",
-        "device": labeller.device.type,
-        "dtype": str(labeller.dtype).removeprefix("torch."),
+        "engine": compute.engine,
+        "device": compute.device_kind,
+        "dtype": compute.dtype,
         "batch_tokens": labeller.options.batch_tokens or "auto",
+        **({"graph": compute.graph.digest} if compute.graph else {}),
     }
 
 
@@ -105,7 +107,7 @@ def check_compute(part: Part, labeller: Labeller, output: str) -> None:
     """Raise `OutputConflict` for a part that another run of the job made with another compute than this one has."""
     compute, made = compute_of(labeller), part.seal["compute"]
     if made != compute:
-        theirs, ours = (" ".join(str(each.get(name)) for name in compute) for each in (made, compute))
+        theirs, ours = (" ".join(map(str, each.values())) for each in (made, compute))
         raise OutputConflict(
             f"{output}/{part.name} was made with {theirs}, this run would go on with {ours}, and an output has one: "
             f"go on where it was begun, or remove {output} to begin again"

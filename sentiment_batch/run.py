@@ -1,4 +1,4 @@
-"""The whole job from one TOML file: train once, evaluate with gates, then score."""
+"""The whole job from one TOML file: train and optimize once, evaluate with gates, then score."""
 
 import logging
 import os
@@ -13,13 +13,14 @@ from sentiment_batch.errors import GateFailed, SentimentBatchError, UsageError
 from sentiment_batch.evaluate import evaluate
 from sentiment_batch.measure.gates import parse_gate
 from sentiment_batch.measure.metrics import Clock, Metrics, document
+from sentiment_batch.optimize import optimize
 from sentiment_batch.outcome import check_metrics
 from sentiment_batch.parameters import parse_options
 from sentiment_batch.score import score
 from sentiment_batch.train import train
 from sentiment_batch.write.store import write_metrics_copy
 
-JOBS: dict[str, Callable[[Any], Metrics]] = {"train": train, "evaluate": evaluate, "score": score}
+JOBS: dict[str, Callable[[Any], Metrics]] = {"train": train, "optimize": optimize, "evaluate": evaluate, "score": score}
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ def run(options: RunOptions) -> Metrics:
     """Do the steps that the file has tables for, in their order; the first that fails ends the job.
 
     All options are read before the first step, so that a typing error in the last table does not cost the night.
-    `evaluate` and `score` take the model that `train` writes where they name none.
+    The others take the model that `train` writes where they name none.
     """
     clock = Clock()
     tables = read_job(options.job)

@@ -9,6 +9,7 @@ import torch
 from sentiment_batch import MADE_BY
 from sentiment_batch.config import TrainOptions
 from sentiment_batch.measure.card import model_card
+from sentiment_batch.measure.counts import confusion
 from sentiment_batch.measure.metrics import Metrics, evaluation_section
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.model.base import BaseModel, load_base_model
@@ -132,11 +133,10 @@ def _stops(history: list[Metrics], best: Metrics | None, recipe: Recipe) -> bool
 
 
 def _figures(epoch: Epoch, splits: Splits) -> Metrics:
-    matrix = np.zeros((len(splits.labels),) * 2, np.int64)
     numbers = {label: number for number, label in enumerate(splits.labels)}
     true = np.array([numbers[label] for label in splits.valid.labels])
-    np.add.at(matrix, (true, epoch.valid_logits.argmax(axis=1)), 1)
-    evaluation = evaluation_section(matrix.tolist(), splits.labels)
+    matrix = confusion(true, epoch.valid_logits.argmax(axis=1), len(splits.labels))
+    evaluation = evaluation_section(matrix, splits.labels)
     head = {"epoch": epoch.number, "train_loss": epoch.train_loss, "learning_rate": epoch.learning_rate}
     return {**head, "seconds": epoch.seconds, **evaluation}
 

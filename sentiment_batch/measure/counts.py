@@ -34,12 +34,18 @@ def count_rows(batch: pa.RecordBatch, labels: tuple[str, ...], prefix: str, labe
     if label_column is not None:
         true = _positions(batch.column(label_column), labels)
         guess = _positions(predicted, labels)
-        matrix = np.zeros((len(labels), len(labels)), np.int64)
         both = (true >= 0) & (guess >= 0)
-        np.add.at(matrix, (true[both], guess[both]), 1)
-        counts["confusion"] = matrix.tolist()
+        counts["confusion"] = confusion(true[both], guess[both], len(labels))
         counts["unknown_labels"] = int((true < 0).sum())
     return counts
+
+
+def confusion(true: np.ndarray, predicted: np.ndarray, labels: int) -> list[list[int]]:
+    """The confusion matrix, [true][predicted], of labels by their numbers."""
+    matrix = np.zeros((labels, labels), np.int64)
+    np.add.at(matrix, (true, predicted), 1)
+    found: list[list[int]] = matrix.tolist()
+    return found
 
 
 def add(left: Any, right: Any) -> Any:

@@ -27,6 +27,9 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
         evaluation = metrics["evaluation"]
         figures = [f"{name.replace('_', ' ')} {figure(evaluation[name])}" for name in ("macro_f1", "accuracy")]
         lines.append(("quality", ", ".join(figures) + f" on {_measured(metrics)}"))
+    if metrics["command"] == "optimize":
+        lines.append(("graphs", ", ".join(metrics["graphs"])))
+        lines += [("int8", in_words(metrics["measured"]))] if metrics["measured"] else []
     for gate in metrics.get("gates", ()):
         lines.append(
             ("gate", f"{gate['condition']}: {'holds' if gate['holds'] else 'FAILS'} at {figure(gate['value'])}")
@@ -43,6 +46,17 @@ def _measured(metrics: dict[str, Any]) -> str:
     measured = metrics["evaluation"].get("rows", 0)
     total = metrics.get("rows", {}).get("in", measured)
     return f"{measured:,} rows" if measured == total else f"{measured:,} of {total:,} rows"
+
+
+def in_words(measured: dict[str, Any]) -> str:
+    """What `optimize` found of int8."""
+    theirs, ours, best = (measured[name] for name in ("torch_float32", "openvino_int8", "float_dtype"))
+    verdict = "kept" if measured["int8_kept"] else "NOT kept"
+    return (
+        f"{verdict}: macro F1 {figure(ours['macro_f1'])}, {figure(theirs['macro_f1'])} in float32 (it may drop by "
+        f"{measured['max_drop']:g}); {ours['agreement']:.2%} of the labels the same; {measured['int8_speedup']:.2f} x "
+        f"as fast as {best}"
+    )
 
 
 def figure(value: float | None) -> str:

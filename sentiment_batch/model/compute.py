@@ -1,0 +1,140 @@
+"""What runs the model: which engine, on which device, in which precision. PyTorch is loaded only where it is it."""
+
+import importlib.util
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentiment_batch.cores import usable_cores
+from sentiment_batch.errors import UsageError
+from sentiment_batch.model.classifier import Engine
+from sentiment_batch.model.folder import ModelFolder
+from sentiment_batch.model.graph_file import read_graph
+from sentiment_batch.model.graphs import FLOAT, INT8, GraphFiles, find_graphs
+
+BATCH_TOKENS = {"cpu": 2_048, "cuda": 65_536}
+_GPUS = ("nvidia[0-9]*", "dxg", "kfd")  # what Linux, WSL and AMD's driver name them
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Compute:
+    """What runs the model. Two of them may differ in the last bits of a probability."""
+
+    engine: str  # torch or openvino
+    device: str  # cpu, cuda or cuda:N
+    dtype: str  # float32, bfloat16, float16 or int8
+    graph: GraphFiles | None = None  # of openvino
+
+    @property
+    def device_kind(self) -> str:
+        """cpu or cuda."""
+        return self.device.partition(":")[0]
+
+    @property
+    def streams(self) -> int:
+        """How many batches are computed at a time.
+
+        On a CPU a core for each batch beats all cores for one: nobody waits for the slowest core, and the bits of a
+        result do not depend on how many there are.
+        """
+        return usable_cores() if self.device_kind == "cpu" else 1
+
+    @property
+    def batch_tokens(self) -> int:
+        """How many tokens a batch has by default, padding included: on a CPU as many as its cache has room for."""
+        return BATCH_TOKENS[self.device_kind]
+
+    def __str__(self) -> str:
+        cores = f" on {self.streams} cores" if self.device_kind == "cpu" else ""
+        return f"{self.engine} in {self.dtype} on {self.device}".removesuffix(" on cpu" if cores else "") + cores
+
+
+def resolve_compute(folder: ModelFolder, engine: str, device: str, dtype: str, root: Path = Path("/")) -> Compute:
+    """The fastest that there is of what the options allow: a GPU, else OpenVINO, else PyTorch on the CPU.
+
+    OpenVINO takes a folder whose graphs `optimize` has made, and a precision that it can compute in. Raises
+    `UsageError` for options that contradict each other or what is installed, and `EnvironmentFailure` for a GPU that is
+    not there. `root` is where devices are looked for.
+    """
+    if engine == "openvino":
+        return _openvino(folder, device, dtype)
+    if engine == "torch" or device not in ("auto", "cpu") or dtype == "float16":
+        return _torch(device, dtype)
+    if device == "auto" and any(next((root / "dev").glob(name), None) for name in _GPUS):
+        found = _torch(device, dtype)
+        if found.device_kind != "cpu":
+            return found
+    graphs = find_graphs(folder) if _has_openvino() else {}
+    if not graphs or (dtype == INT8 and INT8 not in graphs):
+        return _torch("cpu", dtype)
+    return _on_openvino(graphs, dtype)
+
+
+def load_engine(folder: ModelFolder, compute: Compute) -> Engine:
+    """The engine of the folder's model, to be called in as many threads as `compute` has streams.
+
+    Raises `ModelRefused` for a model that is not whole, or changed since it was looked at.
+    """
+    labels = len(folder.labels)
+    if compute.graph:
+        from sentiment_batch.model import openvino_engine
+
+        graph = read_graph(compute.graph.path, compute.graph.sha256)
+        dtype = compute.dtype
+        if dtype == INT8:
+            dtype = "bfloat16" if openvino_engine.computes_in_bfloat16() else "float32"
+        engine = openvino_engine.load_engine(graph, labels, dtype, compute.streams)
+    else:
+        from sentiment_batch.model import torch_engine
+
+        device = torch_engine.resolve_device(compute.device)
+        threads = 1 if compute.device_kind == "cpu" else None
+        engine = torch_engine.load_engine(folder, device, torch_engine.resolve_dtype(compute.dtype, device), threads)
+    folder.check_unchanged()
+    log.info("the model runs on %s", compute)
+    return engine
+
+
+def _torch(device: str, dtype: str) -> Compute:
+    if dtype == INT8:
+        raise UsageError("--dtype int8 is of the openvino engine, for a model that optimize made an int8 graph of")
+    from sentiment_batch.model.torch_engine import resolve_device, resolve_dtype
+
+    found = resolve_device(device)
+    return Compute("torch", str(found), str(resolve_dtype(dtype, found)).removeprefix("torch."))
+
+
+def _openvino(folder: ModelFolder, device: str, dtype: str) -> Compute:
+    if device not in ("auto", "cpu"):
+        raise UsageError(f"--engine openvino runs on a CPU, not on --device {device}; give --engine torch")
+    if dtype == "float16":
+        raise UsageError("--engine openvino computes in float32, bfloat16 or int8, not in float16")
+    if not _has_openvino():
+        raise UsageError("--engine openvino needs OpenVINO: pip install 'sentiment-batch[cpu]'")
+    graphs = find_graphs(folder)
+    if not graphs:
+        raise UsageError(
+            f"{folder.path} has no OpenVINO graph; make it with: sentiment-batch optimize --model {folder.path}"
+        )
+    if dtype == INT8 and INT8 not in graphs:
+        raise UsageError(
+            f"{folder.path} has no int8 graph; make it with: sentiment-batch optimize --model {folder.path} "
+            "--calibration FILE --valid FILE"
+        )
+    return _on_openvino(graphs, dtype)
+
+
+def _on_openvino(graphs: dict[str, GraphFiles], dtype: str) -> Compute:
+    from sentiment_batch.model.openvino_engine import computes_in_bfloat16
+
+    if dtype == "auto":
+        dtype = INT8 if INT8 in graphs else "bfloat16" if computes_in_bfloat16() else "float32"
+    elif dtype == "bfloat16" and not computes_in_bfloat16():
+        raise UsageError("--dtype bfloat16: this CPU does not compute in it; give --dtype auto or float32")
+    return Compute("openvino", "cpu", dtype, graphs[INT8 if dtype == INT8 else FLOAT])
+
+
+def _has_openvino() -> bool:
+    return importlib.util.find_spec("openvino") is not None

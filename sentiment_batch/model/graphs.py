@@ -1,0 +1,68 @@
+"""The OpenVINO graphs of a model folder, by the record that was written behind them."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sentiment_batch.errors import ModelRefused
+from sentiment_batch.model.folder import ModelFolder
+from sentiment_batch.model.inspection import read_json
+
+RECORD = "openvino.json"
+FLOAT, INT8 = "float", "int8"
+GRAPHS = {FLOAT: "openvino_model.xml", INT8: "openvino_int8.xml"}  # the first as optimum-intel names it
+_SHA256 = 64
+
+
+def graph_files(kind: str) -> tuple[str, str]:
+    """The names of the two files of a kind of graph."""
+    return GRAPHS[kind], GRAPHS[kind].replace(".xml", ".bin")
+
+
+@dataclass(frozen=True)
+class GraphFiles:
+    """One graph on the disk: where it is, and the hashes that its files must have when they are read."""
+
+    path: Path
+    sha256: tuple[str, str]  # of the .xml and of the .bin
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that tell this graph from every other."""
+        return hashlib.sha256("".join(self.sha256).encode()).hexdigest()[:16]
+
+
+def find_graphs(folder: ModelFolder) -> dict[str, GraphFiles]:
+    """The graphs of the folder by their kind, `float` and perhaps `int8`; none if it has no record of any.
+
+    Raises `ModelRefused` for a record that cannot be read, or that is of other weights: a model that was trained again
+    would be labelled with by its predecessor.
+    """
+    path = Path(folder.path) / RECORD
+    if not path.is_file():
+        return {}
+    record = read_json(path)
+    if record.get("model") != folder.digest:
+        raise ModelRefused(
+            f"{path} is of another model than the one in {folder.path}; make its graphs again with: "
+            f"sentiment-batch optimize --model {folder.path}, or remove {RECORD}"
+        )
+    found = record.get("graphs")
+    if not isinstance(found, dict) or not found.keys() <= GRAPHS.keys() or FLOAT not in found:
+        raise ModelRefused(
+            f"{path} names no graphs; make it again with: sentiment-batch optimize --model {folder.path}"
+        )
+    return {
+        kind: GraphFiles(path.with_name(GRAPHS[kind]), _hashes(found[kind], path)) for kind in GRAPHS if kind in found
+    }
+
+
+def _hashes(value: Any, path: Path) -> tuple[str, str]:
+    if (
+        not isinstance(value, list)
+        or len(value) != 2
+        or not all(isinstance(h, str) and len(h) == _SHA256 for h in value)
+    ):
+        raise ModelRefused(f"{path} has no hashes of its graphs; make it again with: sentiment-batch optimize")
+    return value[0], value[1]

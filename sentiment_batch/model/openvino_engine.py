@@ -1,0 +1,90 @@
+"""A graph in a model folder -> an engine that runs on OpenVINO, on a CPU, without PyTorch."""
+
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import openvino
+
+from sentiment_batch.errors import EnvironmentFailure, ModelRefused
+from sentiment_batch.model.classifier import Engine
+from sentiment_batch.model.graph_file import INPUTS, Graph
+
+_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+_OUT_OF_MEMORY = ("bad_alloc", "out of memory", "Failed to allocate")
+
+
+def computes_in_bfloat16() -> bool:
+    """Whether this CPU does, by OpenVINO's account."""
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def load_engine(graph: Graph, labels: int, dtype: str, streams: int) -> Engine:
+    """An engine that as many threads as it has streams may call at a time; each stream computes on one core.
+
+    `dtype`, float32 or bfloat16, is of what is not int8 in the graph. Raises `ModelRefused` if OpenVINO cannot compile
+    the graph, or if a text has not one logit for each label in it.
+    """
+    options = {
+        "NUM_STREAMS": str(streams),
+        "INFERENCE_NUM_THREADS": str(streams),
+        "INFERENCE_PRECISION_HINT": _HINTS[dtype],
+        "ENABLE_CPU_PINNING": "NO",  # the core that a stream would be bound to may be another process's
+    }
+    try:
+        core = openvino.Core()
+        model = core.read_model(
+            graph.xml.decode(), openvino.Tensor(np.frombuffer(graph.weights, np.uint8), shared_memory=True)
+        )
+        compiled = core.compile_model(model, "CPU", options)
+        requests: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(streams):
+            requests.put(compiled.create_infer_request())
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise MemoryError from error
+        raise ModelRefused(f"{graph.path} cannot be loaded: {_first_line(error)}") from error
+
+    engine = partial(_logits, requests, graph)
+    _try_out(engine, labels, graph.path)
+    return engine
+
+
+def _logits(
+    requests: "SimpleQueue[Any]", graph: Graph, input_ids: np.ndarray, attention_mask: np.ndarray | None
+) -> np.ndarray:
+    """An engine with its first two arguments. OpenVINO computes on the constants where they lie: it keeps the graph."""
+    mask = np.ones_like(input_ids) if attention_mask is None else attention_mask
+    request = requests.get()
+    try:
+        found = request.infer(dict(zip(INPUTS, (input_ids, mask), strict=True)), share_inputs=True)
+        return np.array(found[0], np.float32)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise EnvironmentFailure(
+                f"{graph.path}: OpenVINO failed: {_first_line(error)}; run again to go on"
+            ) from error
+    finally:
+        requests.put(request)
+    raise MemoryError
+
+
+def _try_out(engine: Engine, labels: int, path: Path) -> None:
+    ids = np.zeros((2, 4), np.int64)
+    try:
+        shape = engine(ids, np.array([[1, 1, 1, 1], [1, 1, 0, 0]], np.int64)).shape
+    except EnvironmentFailure as error:
+        raise ModelRefused(f"{error}: it cannot label a text") from error
+    if shape != (2, labels):
+        raise ModelRefused(f"{path} gives logits of {shape} for 2 texts, not {labels} for each")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether OpenVINO says with it that there is no memory."""
+    return isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)
+
+
+def _first_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,120 @@
+"""The job that makes a model fast on CPUs: OpenVINO graphs beside its weights, in int8 where that is good enough."""
+
+import hashlib
+import importlib.util
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sentiment_batch import MADE_BY
+from sentiment_batch.config import OptimizeOptions
+from sentiment_batch.disk import replace_file
+from sentiment_batch.errors import UsageError
+from sentiment_batch.measure.metrics import Clock, Metrics, document
+from sentiment_batch.model.folder import ModelFolder, read_model_folder
+from sentiment_batch.model.graphs import GRAPHS, RECORD, graph_files
+from sentiment_batch.read.sample import sample_texts
+from sentiment_batch.read.split import Split, read_split
+from sentiment_batch.write.lock import lock
+from sentiment_batch.write.store import Folder, create_json, read_json
+
+_CALIBRATION_TEXTS = 300
+_SCRATCH = ".optimize.wip"
+
+log = logging.getLogger(__name__)
+
+
+def optimize(options: OptimizeOptions) -> Metrics:
+    """Add the graphs to the model folder and return the metrics; those of the finished job if it was done before.
+
+    Raises `UsageError`, `InputError`, `ModelRefused`, `Busy` or `EnvironmentFailure`; whichever it is, the folder has
+    the graphs that it had before, or none, and can label in any case.
+    """
+    clock = Clock()
+    if (options.calibration == ()) != (options.valid is None):
+        raise UsageError("--calibration and --valid go together: int8 is calibrated by one and judged by the other")
+    for package in ("openvino", "nncf"):
+        if importlib.util.find_spec(package) is None:
+            raise UsageError(f"optimize needs {package}: pip install 'sentiment-batch[cpu]'")
+    folder = read_model_folder(options.model)
+    texts = sample_texts(options.calibration, options, _CALIBRATION_TEXTS) if options.calibration else []
+    split = read_split((options.valid,), options.label_column, options, folder.labels) if options.valid else None
+    identity = _identity(options, folder, texts, split)
+    store = Folder(Path(folder.path))
+    if (done := _done(store, identity)) and not options.overwrite:
+        log.info("done already: %s", folder.path)
+        return {**_metrics(done, folder, clock), "run": done["run"], "already_done": True}
+    held = lock(store.path)
+    try:
+        from sentiment_batch.optimizing import make_graphs  # PyTorch and NNCF take seconds to load
+
+        with _scratch(store.path) as scratch:
+            made = make_graphs(folder, texts, split, options.max_drop, scratch)
+            folder.check_unchanged()
+            head = {"schema_version": 1, "made_by": MADE_BY, "model": folder.digest, "identity": identity}
+            record = {**head, **made, "run": clock.section()}
+            _publish(record, scratch, store)
+        return _metrics(record, folder, clock)
+    finally:
+        held.leave()
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A folder in the model's, for this run; what a killed run left in it is taken away."""
+    path = folder / _SCRATCH
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _publish(record: dict[str, Any], scratch: Path, store: Folder) -> None:
+    """Without its record a graph is not there: it goes first, and comes last."""
+    store.delete(RECORD)
+    for kind in GRAPHS:
+        for name in graph_files(kind):
+            if kind in record["graphs"]:
+                replace_file(scratch / name, store.path / name)
+            else:
+                store.delete(name)
+    create_json(store, scratch, RECORD, record)
+
+
+def _identity(options: OptimizeOptions, folder: ModelFolder, texts: list[str], split: Split | None) -> dict[str, Any]:
+    """All that can change the graphs, but for the speed of the machine."""
+    seen = json.dumps([texts, split.texts, split.labels] if split else [], ensure_ascii=False)
+    return {
+        "model": folder.digest,
+        "data_sha256": hashlib.sha256(seen.encode(errors="surrogatepass")).hexdigest(),
+        "max_drop": options.max_drop,
+        "versions": {package: version(package) for package in ("openvino", "nncf")},
+    }
+
+
+def _done(store: Folder, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The record of this very job, if its graphs are all there."""
+    record = read_json(store, RECORD)
+    if not isinstance(record, dict) or record.get("identity") != identity:
+        return None
+    files = {name for kind in record["graphs"] for name in graph_files(kind)}
+    return record if store.sizes().keys() >= files else None
+
+
+def _metrics(record: dict[str, Any], folder: ModelFolder, clock: Clock) -> Metrics:
+    measured = record["measured"]
+    return document(
+        "optimize",
+        clock,
+        model={"path": folder.path, "digest": folder.digest, "labels": list(folder.labels)},
+        graphs=record["graphs"],
+        measured=measured,
+        headline={name: measured[name] for name in ("int8_kept", "int8_drop", "int8_speedup") if name in measured},
+    )

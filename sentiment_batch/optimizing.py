@@ -1,0 +1,137 @@
+"""A model -> OpenVINO graphs of it, and what they were measured to be worth."""
+
+import logging
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sentiment_batch.cores import usable_cores
+from sentiment_batch.errors import ModelRefused
+from sentiment_batch.measure.counts import confusion
+from sentiment_batch.measure.metrics import Metrics, evaluation_section
+from sentiment_batch.measure.summary import in_words
+from sentiment_batch.model import openvino_engine, torch_engine
+from sentiment_batch.model.batches import pad
+from sentiment_batch.model.classifier import Classifier, Engine
+from sentiment_batch.model.compute import BATCH_TOKENS
+from sentiment_batch.model.conversion import convert, quantise, save
+from sentiment_batch.model.folder import TOKENIZER, ModelFolder
+from sentiment_batch.model.graph_file import read_graph
+from sentiment_batch.model.graphs import FLOAT, GRAPHS, INT8
+from sentiment_batch.model.tokens import TokenIds, load_tokenizer, tokenise
+from sentiment_batch.read.split import Split
+
+_SLICES = 3  # of the split, each of which is timed
+_LARGEST_DIFFERENCE = 1e-3  # between logits of PyTorch and OpenVINO, both in float32; 2e-6 is usual
+
+log = logging.getLogger(__name__)
+
+
+def make_graphs(
+    folder: ModelFolder, texts: list[str], split: Split | None, max_drop: float, scratch: Path
+) -> dict[str, Any]:
+    """Write the graphs into the scratch folder: (`graphs`, the hashes of those to keep; `measured`, what was found).
+
+    An int8 graph is made if there are texts to calibrate it by, and kept if its macro F1 on the split is not lower than
+    that of the model in float32 by more than `max_drop`, and it labels the split faster than the other graph.
+    """
+    log.info("converting %s for OpenVINO", folder.path)
+    graph = convert(folder)
+    hashes = {FLOAT: save(graph, scratch / GRAPHS[FLOAT])}
+    reference = torch_engine.load_engine(folder, torch.device("cpu"), torch.float32, threads=1)
+    _check_same(folder, reference, _engine(folder, scratch, FLOAT, "float32"))
+    if split is None:
+        return {"graphs": hashes, "measured": {}}
+    tokenizer = load_tokenizer(folder.path, folder.vocab_size, folder.inspected.hashes[TOKENIZER])
+    log.info("calibrating int8 by %d texts", len(texts))
+    seen = tokenise(tokenizer, texts, folder.max_length)
+    hashes[INT8] = save(quantise(graph, _one_by_one(seen, folder.pad_token_id)), scratch / GRAPHS[INT8])
+    best = "bfloat16" if openvino_engine.computes_in_bfloat16() else "float32"
+    engines = {
+        "float32": reference,
+        FLOAT: _engine(folder, scratch, FLOAT, best),
+        INT8: _engine(folder, scratch, INT8, best),
+    }
+    log.info("judging it by %d texts", len(split.texts))
+    found = _compare(folder, engines, tokenise(tokenizer, split.texts, folder.max_length), split)
+    measured = _verdict(found, max_drop, best)
+    if not measured["int8_kept"]:
+        log.warning("int8 is %s", in_words(measured))
+        del hashes[INT8]
+    return {"graphs": hashes, "measured": measured}
+
+
+def _engine(folder: ModelFolder, scratch: Path, kind: str, dtype: str) -> Engine:
+    return openvino_engine.load_engine(read_graph(scratch / GRAPHS[kind]), len(folder.labels), dtype, usable_cores())
+
+
+def _check_same(folder: ModelFolder, ours: Engine, theirs: Engine) -> None:
+    """Raise `ModelRefused` unless the graph has the logits of the model, with and without padding."""
+    chance = np.random.default_rng(0)
+    for width in (1, 7, min(64, folder.max_length)):
+        ids = chance.integers(0, folder.vocab_size, (4, width))
+        ids[ids == folder.pad_token_id] = (folder.pad_token_id + 1) % folder.vocab_size
+        mask = (np.arange(width) < chance.integers(1, width + 1, (4, 1))).astype(np.int64)
+        for each in (np.ones_like(mask), mask):
+            difference = float(np.abs(ours(ids, each) - theirs(ids, each)).max())
+            if not difference <= _LARGEST_DIFFERENCE:
+                raise ModelRefused(
+                    f"{folder.path}: OpenVINO's logits differ from PyTorch's by up to {difference:.2g}; "
+                    "label with --engine torch"
+                )
+
+
+def _one_by_one(tokens: TokenIds, pad_token_id: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """A batch for each text: padding would be calibrated by, too."""
+    batches = (pad(tokens, np.array([row]), pad_token_id)[0] for row in range(len(tokens.lengths)))
+    return [(ids, np.ones_like(ids)) for ids in batches]
+
+
+def _compare(
+    folder: ModelFolder, engines: dict[str, Engine], tokens: TokenIds, split: Split
+) -> dict[str, dict[str, float]]:
+    """Of each engine the macro F1, the share of labels that are those of float32, and the rows a second.
+
+    The engines take turns, slice by slice, so that another process's load is everybody's; the rate is the median.
+    """
+    labels, rows = len(folder.labels), len(tokens.lengths)
+    logits = {name: np.empty((rows, labels), np.float32) for name in engines}
+    rates: dict[str, list[float]] = {name: [] for name in engines}
+    for first in range(min(_SLICES, rows)):
+        part = np.arange(first, rows, _SLICES)
+        some = TokenIds(tokens.flat, tokens.starts[part], tokens.lengths[part], tokens.truncated[part])
+        for name, engine in engines.items():
+            classifier = Classifier(engine, labels, BATCH_TOKENS["cpu"], folder.pad_token_id, streams=usable_cores())
+            started = time.perf_counter()
+            logits[name][part] = classifier.logits(some)
+            rates[name].append(len(part) / (time.perf_counter() - started))
+    numbers = {label: number for number, label in enumerate(folder.labels)}
+    true = np.array([numbers[label] for label in split.labels])
+    predicted = {name: each.argmax(axis=1) for name, each in logits.items()}
+    return {
+        name: {
+            "macro_f1": evaluation_section(confusion(true, each, labels), folder.labels)["macro_f1"],
+            "agreement": float((each == predicted["float32"]).mean()),
+            "rows_per_second": round(statistics.median(rates[name]), 1),
+        }
+        for name, each in predicted.items()
+    }
+
+
+def _verdict(found: dict[str, dict[str, float]], max_drop: float, best: str) -> Metrics:
+    drop = found["float32"]["macro_f1"] - found[INT8]["macro_f1"]
+    speedup = found[INT8]["rows_per_second"] / found[FLOAT]["rows_per_second"]
+    return {
+        "int8_kept": drop <= max_drop and speedup > 1,
+        "int8_drop": drop,
+        "int8_speedup": round(speedup, 3),
+        "max_drop": max_drop,
+        "float_dtype": best,
+        "torch_float32": found["float32"],
+        "openvino_float": found[FLOAT],
+        "openvino_int8": found[INT8],
+    }
