@@ -27,7 +27,7 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
         evaluation = metrics["evaluation"]
         figures = [f"{name.replace('_', ' ')} {figure(evaluation[name])}" for name in ("macro_f1", "accuracy")]
         lines.append(("quality", ", ".join(figures) + f" on {_measured(metrics)}"))
-    if metrics["command"] == "optimize":
+    if "graphs" in metrics:
         lines.append(("graphs", ", ".join(metrics["graphs"])))
         lines += [("int8", in_words(metrics["measured"]))] if metrics["measured"] else []
     for gate in metrics.get("gates", ()):
