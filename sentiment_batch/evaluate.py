@@ -200,7 +200,7 @@ def _identity(options: EvaluateOptions, inputs: Inputs, labeller: Labeller) -> I
     return {
         "command": "evaluate",
         "inputs": [file.identity() for file in inputs.files],
-        "model": labeller.folder.digest,
+        "model": labeller.digest,
         "options": {
             **{name: chosen[name] for name in names},
             "max_length": labeller.max_length,

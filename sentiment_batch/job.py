@@ -49,7 +49,7 @@ class Job:
             "row_format": ROW_FORMAT,
             "command": "score",
             "inputs": [file.identity() for file in self.inputs.files],
-            "model": self.labeller.folder.digest,
+            "model": self.labeller.digest,
             "options": {**chosen, "max_length": self.labeller.max_length, "device": device_kind(self.options.device)},
         }
 

@@ -99,7 +99,6 @@ def compute_of(labeller: Labeller) -> dict[str, Any]:
         "device": compute.device_kind,
         "dtype": compute.dtype,
         "batch_tokens": labeller.options.batch_tokens or "auto",
-        **({"graph": compute.graph.digest} if compute.graph else {}),
     }
 
 
@@ -120,7 +119,7 @@ def model_section(labeller: Labeller) -> dict[str, Any]:
     return {
         "path": folder.path,
         "base_model": folder.base_model,
-        "digest": folder.digest,
+        "digest": labeller.digest,
         "labels": list(folder.labels),
         "max_length": labeller.max_length,
         **compute_of(labeller),

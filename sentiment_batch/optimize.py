@@ -1,13 +1,13 @@
 """The job that makes a model fast on CPUs: OpenVINO graphs beside its weights, in int8 where that is good enough."""
 
 import hashlib
-import importlib.util
 import json
 import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def optimize(options: OptimizeOptions) -> Metrics:
     if (options.calibration == ()) != (options.valid is None):
         raise UsageError("--calibration and --valid go together: int8 is calibrated by one and judged by the other")
     for package in ("openvino", "nncf"):
-        if importlib.util.find_spec(package) is None:
+        if find_spec(package) is None:
             raise UsageError(f"optimize needs {package}: pip install 'sentiment-batch[cpu]'")
     folder = read_model_folder(options.model)
     texts = sample_texts(options.calibration, options, _CALIBRATION_TEXTS) if options.calibration else []
@@ -48,7 +48,7 @@ def optimize(options: OptimizeOptions) -> Metrics:
     store = Folder(Path(folder.path))
     if (done := _done(store, identity)) and not options.overwrite:
         log.info("done already: %s", folder.path)
-        return {**_metrics(done, folder, clock), "run": done["run"], "already_done": True}
+        return {**_metrics(done, folder, clock), "already_done": True}
     held = lock(store.path)
     try:
         from sentiment_batch.optimizing import make_graphs  # PyTorch and NNCF take seconds to load
@@ -110,7 +110,7 @@ def _done(store: Folder, identity: dict[str, Any]) -> dict[str, Any] | None:
 
 def _metrics(record: dict[str, Any], folder: ModelFolder, clock: Clock) -> Metrics:
     measured = record["measured"]
-    return document(
+    metrics = document(
         "optimize",
         clock,
         model={"path": folder.path, "digest": folder.digest, "labels": list(folder.labels)},
@@ -118,3 +118,4 @@ def _metrics(record: dict[str, Any], folder: ModelFolder, clock: Clock) -> Metri
         measured=measured,
         headline={name: measured[name] for name in ("int8_kept", "int8_drop", "int8_speedup") if name in measured},
     )
+    return {**metrics, "run": record["run"]}

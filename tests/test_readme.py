@@ -86,7 +86,7 @@ def test_links_lead_somewhere() -> None:
 
 def test_every_key_of_the_nightly_job_is_an_option() -> None:
     tables = read_job(ROOT / "jobs" / "nightly.toml")
-    assert list(tables) == ["train", "evaluate", "score"]
+    assert list(tables) == ["train", "optimize", "evaluate", "score"]
     for command, table in tables.items():
         assert set(table) <= {field.name for field in option_fields(COMMANDS[command])}
         parse_options(command, {"model": "m", **table}, {}) if command != "train" else parse_options(command, table, {})

@@ -27,10 +27,11 @@ class GraphFiles:
     path: Path
     sha256: tuple[str, str]  # of the .xml and of the .bin
 
-    @property
-    def digest(self) -> str:
-        """16 hexadecimal digits that tell this graph from every other."""
-        return hashlib.sha256("".join(self.sha256).encode()).hexdigest()[:16]
+
+def digest_with_graphs(folder: ModelFolder) -> str:
+    """The SHA-256 of all that decides a label if an engine may take the graphs; without any, the folder's digest."""
+    hashes = [each for files in find_graphs(folder).values() for each in files.sha256]
+    return hashlib.sha256("".join([folder.digest, *hashes]).encode()).hexdigest() if hashes else folder.digest
 
 
 def find_graphs(folder: ModelFolder) -> dict[str, GraphFiles]:
