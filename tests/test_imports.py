@@ -62,6 +62,12 @@ def test_torch_and_transformers_stay_where_they_are_needed(path: Path) -> None:
     assert not heavy or path.name in MAY_BE_HEAVY
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_openvino_is_imported_in_one_place(path: Path) -> None:
+    """Where it is kept from sending messages."""
+    assert path.name == "untold.py" or not {name for name in imports(path) if name.split(".")[0] == "openvino"}
+
+
 @pytest.mark.parametrize(
     "module",
     [

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import io
 import logging
-import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,12 +16,7 @@ from sentiment_batch.errors import ModelRefused
 from sentiment_batch.model.folder import ModelFolder
 from sentiment_batch.model.graph_file import INPUTS
 from sentiment_batch.model.torch_engine import load_model
-
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it would tell its maker of every use
-import nncf  # noqa: E402
-import openvino  # noqa: E402
-
-VERSIONS = {"openvino": openvino.__version__, "nncf": nncf.__version__}
+from sentiment_batch.model.untold import openvino
 
 
 def convert(folder: ModelFolder) -> Any:
@@ -47,6 +41,8 @@ def quantise(graph: Any, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> An
 
     The ranges of the activations are those seen with the batches of calibration, (input_ids, attention_mask) each.
     """
+    import nncf  # behind OpenVINO, whose import is ours
+
     seen = [dict(zip(INPUTS, batch, strict=True)) for batch in batches]
     with _quiet():
         return nncf.quantize(
