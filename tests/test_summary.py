@@ -11,16 +11,17 @@ from sentiment_batch.measure.summary import summary
 ROWS = {"in": 12_345, "out": 12_340, "rejected": 5, "empty": 0, "null": 0, "nonfinite": 0}
 PREDICTIONS = {"share": {"positif": 0.625, "negatif": 0.375}}
 DONE = {"already_done": True, "run": {"ended_at": "2026-01-31T02:13:45+00:00"}}
+MODEL = {"engine": "openvino", "device": "cpu", "dtype": "int8"}
 PERFORMANCE = {"rows_per_second": 1234.6, "peak_rss_bytes": 512 * 2**20}
 
 
 def test_a_scored_dump() -> None:
-    metrics = {"status": "done", "rows": ROWS, "predictions": PREDICTIONS, "performance": PERFORMANCE}
+    metrics = {"status": "done", "rows": ROWS, "predictions": PREDICTIONS, "model": MODEL, "performance": PERFORMANCE}
     assert summary(metrics, "labelled/2026-01-31").split("\n") == [
         "status    done: labelled/2026-01-31",
         "rows      12,345 in = 12,340 out + 5 rejected",
         "labels    positif 62.5%, negatif 37.5%",
-        "speed     1,235 rows/s, peak memory 512 MiB",
+        "speed     1,235 rows/s with openvino in int8 on cpu, peak memory 512 MiB",
     ]
 
 

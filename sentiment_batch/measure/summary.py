@@ -37,7 +37,9 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
     if not metrics.get("already_done") and metrics.get("performance", {}).get("rows_per_second"):
         performance = metrics["performance"]
         memory = performance["peak_rss_bytes"] / 2**20
-        lines.append(("speed", f"{performance['rows_per_second']:,.0f} rows/s, peak memory {memory:,.0f} MiB"))
+        rate = f"{performance['rows_per_second']:,.0f} rows/s"
+        made_by = "{engine} in {dtype} on {device}".format(**metrics["model"])
+        lines.append(("speed", f"{rate} with {made_by}, peak memory {memory:,.0f} MiB"))
     return "\n".join(f"{name:<10}{one_line(text)}" for name, text in lines)
 
 

@@ -67,6 +67,8 @@ def resolve_compute(folder: ModelFolder, engine: str, device: str, dtype: str, r
         if found.device_kind != "cpu":
             return found
     graphs = find_graphs(folder) if _has_openvino() else {}
+    if not graphs:
+        log.info("labels come faster on a CPU after: sentiment-batch optimize --model %s", folder.path)
     if not graphs or (dtype == INT8 and INT8 not in graphs):
         return _torch("cpu", dtype)
     return _on_openvino(graphs, dtype)
