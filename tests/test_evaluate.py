@@ -37,7 +37,9 @@ def metrics_of(folder: Path) -> dict[str, object]:
 def test_figures_are_scikit_learns_on_the_predictions(
     split: Path, tiny_model: Path, tmp_path: Path, program: Program
 ) -> None:
-    assert evaluated(program, tiny_model, split, tmp_path / "out") == (0, "")
+    code, err = evaluated(program, tiny_model, split, tmp_path / "out")
+    assert code == 0
+    assert [line.split(" INFO ")[1].startswith("the model runs on torch in ") for line in err.splitlines()] == [True]
     metrics = metrics_of(tmp_path / "out")
     frame = pd.read_parquet(tmp_path / "out" / "predictions.parquet")
     true, predicted = frame["label"], frame["predicted_label"]
@@ -171,7 +173,7 @@ def test_a_model_without_finite_scores_is_refused(
 def test_predictions_of_a_killed_run_with_another_dtype_are_not_given_out_as_this_ones(
     split: Path, tiny_model: Path, tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As one on a GPU makes them, where `auto` is bfloat16, and one without goes on."""
+    """As one on an old GPU makes them, where `auto` is float16, and one without goes on."""
     import torch
 
     from sentiment_batch.model import torch_engine
@@ -180,21 +182,19 @@ def test_predictions_of_a_killed_run_with_another_dtype_are_not_given_out_as_thi
         raise Stopped(15)
 
     with monkeypatch.context() as patch:
-        patch.setattr(torch_engine, "resolve_dtype", lambda *_: torch.bfloat16)
+        patch.setattr(torch_engine, "resolve_dtype", lambda *_: torch.float16)
         patch.setattr("sentiment_batch.evaluate.settle_json", killed)
         assert evaluated(program, tiny_model, split, tmp_path / "out")[0] == 143
     made = tmp_path / ".out.wip" / "predictions.parquet"
     before = made.read_bytes()
     code, err = evaluated(program, tiny_model, split, tmp_path / "out")
     assert code == 4
-    assert (
-        "predictions.parquet was made with torch cpu bfloat16 auto, this run would go on with torch cpu float32" in err
-    )
+    assert "predictions.parquet was made with torch cpu float16 auto, this run would go on with torch cpu " in err
     assert made.read_bytes() == before
     assert not (tmp_path / "out").exists()
-    monkeypatch.setattr(torch_engine, "resolve_dtype", lambda *_: torch.bfloat16)
-    assert evaluated(program, tiny_model, split, tmp_path / "out") == (0, "")
-    assert metrics_of(tmp_path / "out")["model"]["dtype"] == "bfloat16"
+    monkeypatch.setattr(torch_engine, "resolve_dtype", lambda *_: torch.float16)
+    assert evaluated(program, tiny_model, split, tmp_path / "out")[0] == 0
+    assert metrics_of(tmp_path / "out")["model"]["dtype"] == "float16"
 
 
 def test_metrics_that_come_late_announce_no_predictions_of_another_evaluation(

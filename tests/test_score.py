@@ -90,8 +90,8 @@ def test_parquet_in_is_parquet_out_row_for_row(parquet: Path, tiny_model: Path, 
 
 
 def test_labels_are_those_of_each_rows_own_text(parquet: Path, tiny_model: Path, tmp_path: Path) -> None:
-    out, _ = run(tmp_path, tiny_model, parquet, shard_rows=60, chunk_rows=16)
-    labeller = Labeller(str(tiny_model))
+    out, _ = run(tmp_path, tiny_model, parquet, shard_rows=60, chunk_rows=16, dtype="float32")
+    labeller = Labeller(str(tiny_model), dtype="float32")
     for row in published(out).to_pylist()[::7]:
         [alone] = labeller.predict([row["text"]])
         assert row["predicted_label"] == alone["label"]
@@ -436,12 +436,12 @@ def test_a_part_of_another_job_of_the_same_rows_is_not_adopted(
 def test_a_part_of_a_run_with_another_dtype_is_refused(
     when: str, parquet: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run on a GPU, where `auto` is bfloat16, was killed, or seals the part while this one makes it, too."""
+    """A run on an old GPU, where `auto` is float16, was killed, or seals the part while this one makes it, too."""
     import torch
 
     part, wip = "part-00001.parquet", tmp_path / ".out.wip"
     with monkeypatch.context() as patch:
-        patch.setattr("sentiment_batch.model.torch_engine.resolve_dtype", lambda *_: torch.bfloat16)
+        patch.setattr("sentiment_batch.model.torch_engine.resolve_dtype", lambda *_: torch.float16)
         other, _ = run(tmp_path, tiny_model, parquet, shard_rows=50, output=tmp_path / "other")
     if when == "before":
         with monkeypatch.context() as patch:
@@ -459,7 +459,7 @@ def test_a_part_of_a_run_with_another_dtype_is_refused(
             return hash_of(inputs, planned)  # type: ignore[arg-type]
 
         monkeypatch.setattr(shards_module, "shard_sha256", meanwhile)
-    refused = rf"{part} was made with torch cpu bfloat16 auto, this run would go on with torch cpu float32 auto"
+    refused = rf"{part} was made with torch cpu float16 auto, this run would go on with torch cpu b?float(16|32) auto"
     with pytest.raises(OutputConflict, match=refused):
         run(tmp_path, tiny_model, parquet, shard_rows=50)
     assert not (tmp_path / "out").exists()

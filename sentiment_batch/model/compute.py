@@ -67,8 +67,6 @@ def resolve_compute(folder: ModelFolder, engine: str, device: str, dtype: str, r
         if found.device_kind != "cpu":
             return found
     graphs = find_graphs(folder) if _has_openvino() else {}
-    if not graphs:
-        log.info("labels come faster on a CPU after: sentiment-batch optimize --model %s", folder.path)
     if not graphs or (dtype == INT8 and INT8 not in graphs):
         return _torch("cpu", dtype)
     return _on_openvino(graphs, dtype)
@@ -95,7 +93,9 @@ def load_engine(folder: ModelFolder, compute: Compute) -> Engine:
         threads = 1 if compute.device_kind == "cpu" else None
         engine = torch_engine.load_engine(folder, device, torch_engine.resolve_dtype(compute.dtype, device), threads)
     folder.check_unchanged()
-    log.info("the model runs on %s", compute)
+    slow = compute.engine == "torch" and compute.device_kind == "cpu"
+    hint = f"; faster after: sentiment-batch optimize --model {folder.path}" if slow and not find_graphs(folder) else ""
+    log.info("the model runs on %s%s", compute, hint)
     return engine
 
 

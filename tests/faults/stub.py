@@ -14,6 +14,7 @@ import numpy as np
 from sentiment_batch import evaluate, labeller, score
 from sentiment_batch.config import LabelOptions
 from sentiment_batch.model.classifier import Effort
+from sentiment_batch.model.compute import Compute
 from sentiment_batch.model.tokens import TokenIds
 
 LABELS = ("positive", "neutral", "negative")
@@ -33,8 +34,7 @@ class StubLabeller(labeller.Labeller):
         self.max_length = options.max_length or 512
         self.tokenizer = None
         self.classifier = self  # type: ignore[assignment]
-        self.device = SimpleNamespace(type="cpu")  # type: ignore[assignment]
-        self.dtype = "float32"
+        self.compute = Compute("torch", "cpu", "float32")
 
     def load(self) -> float:
         return 0.0
