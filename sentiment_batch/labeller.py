@@ -36,7 +36,7 @@ class Prepared:
     cache: Cache
     places: Places  # of the distinct texts that are not blank
     tokens: TokenIds  # of those that the cache does not know
-    text_numbers: np.ndarray  # int64 [rows]: which of them the row has, or -1
+    text_numbers: np.ndarray  # int64 [rows]: which of the distinct texts the row has, or -1
     status: np.ndarray  # int8 [rows]
 
 
