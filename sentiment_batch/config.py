@@ -107,7 +107,18 @@ class LabelOptions(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreOptions(ReadOptions, LabelOptions, LogOptions):
+class CacheOptions(_Checked):
+    cache_rows: int = option(
+        100_000,
+        help="Texts, of those seen last in a part (score) or a split (evaluate), that are not labelled again when they "
+        "come again; each takes some 300 bytes. 0 is none. Another number is another job.",
+        minimum=0,
+        maximum=10_000_000,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions(ReadOptions, CacheOptions, LabelOptions, LogOptions):
     input: tuple[str, ...] = option(help="Files, globs, folders or URLs, all of one format.", argument=True)
     output: str = option(
         help="Folder or URL to publish; it must not exist, or be empty, or hold this same job.", metavar="OUT"
@@ -143,7 +154,7 @@ class ScoreOptions(ReadOptions, LabelOptions, LogOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(ReadOptions, LabelOptions, LogOptions):
+class EvaluateOptions(ReadOptions, CacheOptions, LabelOptions, LogOptions):
     data: tuple[str, ...] = option(help="Labelled files, globs, folders or URLs; once or more.", metavar="FILE")
     output: str = option(help="Folder or URL to publish.", metavar="EVAL")
     label_column: str = option("label", help="Column that holds the true label.")

@@ -115,12 +115,15 @@ def _predicted(
     columns = tuple(inputs.schema.names)
     counts: Counts = {}
     with PartWriter(work.store, work.scratch, PREDICTIONS, labeller.labelled_schema(inputs.schema)) as predictions:
-        for planned in shards:
-            chunks = read_chunks(inputs, planned, columns, options.text_column, _CHUNK_ROWS)
-            for batch, rejects, distinct_texts in labelled_chunks(chunks, labeller, progress):
-                predictions.write(batch, rejects)
-                counts = add(counts, count_rows(batch, labeller.labels, options.prefix, options.label_column))
-                counts = add(counts, {"rows_in": batch.num_rows, "distinct_texts": distinct_texts, "rejected": 0})
+        chunks = (
+            chunk
+            for planned in shards
+            for chunk in read_chunks(inputs, planned, columns, options.text_column, _CHUNK_ROWS)
+        )
+        for batch, rejects, texts in labelled_chunks(chunks, labeller, progress, options.cache_rows):
+            predictions.write(batch, rejects)
+            counts = add(counts, count_rows(batch, labeller.labels, options.prefix, options.label_column))
+            counts = add(counts, {"rows_in": batch.num_rows, "rejected": 0, **texts})
         if counts["nonfinite"]:
             raise ModelRefused(
                 f"{options.model} gives no finite score for {counts['nonfinite']} of {counts['rows_out']} rows; "
@@ -195,7 +198,10 @@ def _raise_for_gates(metrics: Metrics, output: str) -> None:
 
 def _identity(options: EvaluateOptions, inputs: Inputs, labeller: Labeller) -> Identity:
     """All that can change a figure, and nothing else."""
-    names = ("text_column", "label_column", "columns", "prefix", "batch_tokens", "engine", "dtype", "limit_rows")
+    names = (
+        *("text_column", "label_column", "columns", "limit_rows", "prefix"),
+        *("batch_tokens", "cache_rows", "engine", "dtype"),
+    )
     chosen = asdict(options)
     return {
         "command": "evaluate",

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 
 from sentiment_batch.config import LabelOptions
 from sentiment_batch.errors import InputError, ModelRefused, UsageError
+from sentiment_batch.model.cache import Cache, Places, answers_of
 from sentiment_batch.model.classifier import Classifier, Effort
 from sentiment_batch.model.compute import Compute, load_engine, resolve_compute
 from sentiment_batch.model.folder import TOKENIZER, ModelFolder, read_model_folder
@@ -28,11 +30,13 @@ _OK, _EMPTY, _NULL, _NONFINITE = range(4)
 
 @dataclass(frozen=True)
 class Prepared:
-    """A batch of rows with the tokens of its distinct texts."""
+    """A batch of rows with the tokens of those of its distinct texts that are to be labelled."""
 
     batch: pa.RecordBatch
-    tokens: TokenIds  # of the distinct texts that are not blank
-    text_numbers: np.ndarray  # int64 [rows]: which of them the row has, or -1
+    cache: Cache
+    places: Places  # of the distinct texts that are not blank
+    tokens: TokenIds  # of those that the cache does not know
+    text_numbers: np.ndarray  # int64 [rows]: which of the distinct texts the row has, or -1
     status: np.ndarray  # int8 [rows]
 
 
@@ -64,6 +68,7 @@ class Labeller:
     def __call__(self, rows: pa.Table | pa.RecordBatch) -> pa.Table | pa.RecordBatch:
         """The same rows in the same order, with the added columns; a Table for a Table.
 
+        What a batch gets follows from that batch alone: no text is remembered from one to the next.
         Raises `InputError` if there is no text column, and `UsageError` if an added column is there already.
         """
         self.check_columns(rows.schema)
@@ -159,8 +164,12 @@ class Labeller:
         """SHA-256 over the contents of all files that decide a label: what is another model is another job."""
         return self.folder.digest if self.options.engine == "torch" else digest_with_graphs(self.folder)
 
-    def prepare(self, batch: pa.RecordBatch) -> Prepared:
-        """The tokens of the batch's distinct texts: each is labelled once, however many rows have it."""
+    def prepare(self, batch: pa.RecordBatch, cache: Cache | None = None) -> Prepared:
+        """The tokens of the batch's distinct texts: each is labelled once, however many rows have it.
+
+        Not those that the cache knows from earlier batches.
+        """
+        cache = cache or Cache(0, len(self.labels))
         column = batch.column(self.text_column)
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
@@ -171,21 +180,25 @@ class Labeller:
         numbers = np.append(np.where(blank, -1, np.cumsum(~blank) - 1), -1)
         status = np.append(np.where(blank, _EMPTY, _OK), _NULL).astype(np.int8)
         scored = [text for text, skip in zip(texts, blank, strict=True) if not skip]
-        tokens = tokenise(self.tokenizer, scored, self.max_length)
-        return Prepared(batch, tokens, numbers[number_of], status[number_of])
+        places = cache.places(scored)
+        tokens = tokenise(self.tokenizer, list(compress(scored, ~places.known)), self.max_length)
+        return Prepared(batch, cache, places, tokens, numbers[number_of], status[number_of])
 
     def label(self, prepared: Prepared, done: Callable[[int], None] = lambda _: None) -> pa.RecordBatch:
         """The rows with the added columns behind their own. Null where there is nothing to predict.
 
-        `done` is told the number of distinct texts behind each batch.
+        With a cache batches are labelled in the order in which they were prepared. `done` is told the number of
+        distinct texts behind each batch of the model.
         """
-        logits = self.classifier.logits(prepared.tokens, done)
+        tokens = prepared.tokens
+        fresh = answers_of(self.classifier.logits(tokens, done), tokens.lengths, tokens.truncated)
+        answers = prepared.cache.answers(prepared.places, fresh)
         batch, numbers, status = prepared.batch, prepared.text_numbers, prepared.status.copy()
-        if len(logits):
+        if len(answers):
+            logits, lengths, truncated = answers["logits"], answers["length"], answers["truncated"]
             broken = ~np.isfinite(logits).all(axis=1)
             status[(numbers >= 0) & broken[numbers]] = _NONFINITE
             probabilities = _softmax(np.where(broken[:, None], 0, logits))
-            lengths, truncated = prepared.tokens.lengths, prepared.tokens.truncated
         else:
             probabilities = np.zeros((1, len(self.labels)))
             lengths, truncated = np.zeros(1, np.int32), np.zeros(1, bool)

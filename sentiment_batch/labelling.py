@@ -13,7 +13,9 @@ from sentiment_batch.ahead import ahead
 from sentiment_batch.config import LabelOptions
 from sentiment_batch.errors import EnvironmentFailure, OutputConflict
 from sentiment_batch.labeller import Labeller, Prepared
+from sentiment_batch.measure.counts import Counts
 from sentiment_batch.measure.progress import Progress
+from sentiment_batch.model.cache import Cache
 from sentiment_batch.read.chunk import Chunk, Reject
 from sentiment_batch.write.part import Part
 from sentiment_batch.write.store import Store
@@ -26,7 +28,7 @@ class Labelled(NamedTuple):
 
     batch: pa.RecordBatch
     rejects: list[Reject]
-    distinct_texts: int
+    texts: Counts  # how many it has, and how many of these were known from an earlier chunk
 
 
 def open_labeller(options: LabelOptions, text_column: str) -> Labeller:
@@ -35,24 +37,31 @@ def open_labeller(options: LabelOptions, text_column: str) -> Labeller:
     return Labeller(text_column=text_column, **{name: getattr(options, name) for name in names})
 
 
-def labelled_chunks(chunks: Iterable[Chunk], labeller: Labeller, progress: Progress) -> Iterator[Labelled]:
+def labelled_chunks(
+    chunks: Iterable[Chunk], labeller: Labeller, progress: Progress, cache_rows: int
+) -> Iterator[Labelled]:
     """The chunks with their labels, in order; reading runs ahead of the model, and the model of the caller.
+
+    A text that comes again in a later chunk is not labelled again, if it is one of the `cache_rows` seen last. The last
+    bits of its probabilities are those of the batch that it was in at first. So let the chunks be a piece of work that
+    is done as a whole: begun again with its first chunk after a kill, it has the same bytes.
 
     The progress counts rows batch by batch, as if each distinct text stood for as many rows: on a slow machine a chunk
     takes an hour.
     """
-    prepared = ((labeller.prepare(chunk.batch), chunk) for chunk in chunks)
+    cache = Cache(cache_rows, len(labeller.labels))
+    prepared = ((labeller.prepare(chunk.batch, cache), chunk) for chunk in chunks)
     with closing(ahead(prepared)) as source, closing(ahead(_labelled(source, labeller, progress))) as finished:
         yield from finished
 
 
 def _labelled(source: Iterable[tuple[Prepared, Chunk]], labeller: Labeller, progress: Progress) -> Iterator[Labelled]:
     for prepared, chunk in source:
-        texts = len(prepared.tokens.lengths)
-        batch = labeller.label(prepared, _counter(progress, chunk.rows, texts))
-        if not texts:
+        asked, known = len(prepared.tokens.lengths), int(prepared.places.known.sum())
+        batch = labeller.label(prepared, _counter(progress, chunk.rows, asked))
+        if not asked:
             progress.add(chunk.rows)
-        yield Labelled(batch, chunk.rejects, texts)
+        yield Labelled(batch, chunk.rejects, {"distinct_texts": asked + known, "cached_texts": known})
 
 
 def _counter(progress: Progress, rows: int, texts: int) -> Callable[[int], None]:

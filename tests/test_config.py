@@ -119,6 +119,7 @@ def test_a_number_that_makes_no_sense_is_refused(command: str, name: str, value:
     [
         ("score", "max_reject_rate", "2", "2.0 is above 1"),
         ("score", "chunk_rows", "0", "0 is below 1"),
+        ("score", "cache_rows", "10000001", "10000001 is above 10000000"),
         ("score", "max_length", "0", "0 is below 3"),
         ("score", "limit_rows", "0", "0 is below 1"),
         ("train", "seed", "4294967296", "4294967296 is above 4294967295"),

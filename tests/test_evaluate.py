@@ -14,6 +14,7 @@ from sentiment_batch import evaluate
 from sentiment_batch.errors import Stopped
 from sentiment_batch.write.bucket import Bucket
 from sentiment_batch.write.claim import CLAIM
+from sentiment_batch.write.part import PartWriter
 from sentiment_batch.write.store import Version
 
 
@@ -132,6 +133,35 @@ def test_another_split_is_another_job(split: Path, tiny_model: Path, tmp_path: P
     assert code == 4
     assert "--limit-rows none there, 100 here" in err
     assert evaluated(program, tiny_model, split, tmp_path / "out", "--limit-rows", 100, "--overwrite")[0] == 0
+
+
+def test_a_text_that_comes_again_in_a_split_is_labelled_once(
+    split: Path, tiny_model: Path, tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a run that is killed in its middle leaves nothing to the next one that could change a bit."""
+    header, *lines = split.read_text(encoding="utf-8").splitlines()
+    split.write_text("\n".join([header, *lines, *lines[::3]]) + "\n", encoding="utf-8")
+    monkeypatch.setattr(evaluate, "_CHUNK_ROWS", 64)
+    assert evaluated(program, tiny_model, split, tmp_path / "whole")[0] == 0
+    rows = metrics_of(tmp_path / "whole")["rows"]
+    assert rows["cached_texts"] >= len(lines) // 3
+    assert rows["distinct_texts"] - rows["cached_texts"] == len({line.split("\t")[0] for line in lines})
+    write = PartWriter.write
+
+    def in_the_middle(self: PartWriter, *given: Any) -> None:
+        if self.rows > 200:
+            raise Stopped(15)
+        write(self, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PartWriter, "write", in_the_middle)
+        assert evaluated(program, tiny_model, split, tmp_path / "out")[0] == 143
+    assert evaluated(program, tiny_model, split, tmp_path / "out")[0] == 0
+    assert metrics_of(tmp_path / "out")["rows"] == rows
+    made = [(tmp_path / name / "predictions.parquet").read_bytes() for name in ("whole", "out")]
+    assert made[0] == made[1]
+    code, err = evaluated(program, tiny_model, split, tmp_path / "out", "--cache-rows", 0)
+    assert (code, "--cache-rows 100000 there, 0 here" in err) == (4, True)
 
 
 @needs_smsa

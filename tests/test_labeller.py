@@ -104,6 +104,17 @@ def test_distinct_texts_are_scored_once(labeller: Labeller, monkeypatch: pytest.
     assert rows[0]["prob_neutral"] != rows[1]["prob_neutral"]
 
 
+def test_a_batch_has_nothing_of_the_batches_before(labeller: Labeller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever calls for one batch again, as Spark does after a fault, gets the same bits."""
+    seen = []
+    engine = labeller.classifier.engine
+    monkeypatch.setattr(labeller.classifier, "engine", lambda ids, mask: seen.append(len(ids)) or engine(ids, mask))
+    batch = pa.record_batch({"text": TEXTS[:10]})
+    once, again = labeller(pa.Table.from_batches([batch, batch])).to_batches()
+    assert once == again == labeller(batch)
+    assert sum(seen) == 30
+
+
 def test_a_score_that_is_not_finite_is_that_rows_status(labeller: Labeller, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = labeller.classifier.engine
 

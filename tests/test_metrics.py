@@ -104,13 +104,14 @@ COUNTS = {
     "rejected": 2,
     "truncated": 3,
     "distinct_texts": 6,
+    "cached_texts": 2,
     "confidence_millionths": 6_400_000,
     "predicted": {"positif": 6, "netral": 0, "negatif": 2},
 }
 
 
 def test_rows_by_what_became_of_them() -> None:
-    names = ("scored", "empty", "null", "nonfinite", "rejected", "truncated", "distinct_texts")
+    names = ("scored", "empty", "null", "nonfinite", "rejected", "truncated", "distinct_texts", "cached_texts")
     assert rows_section(COUNTS) == {"in": 12, "out": 10, **{name: COUNTS[name] for name in names}}
 
 

@@ -35,7 +35,7 @@ from sentiment_batch.write.bucket import Bucket
 from sentiment_batch.write.claim import Claim
 from sentiment_batch.write.in_place import work_in_place
 from sentiment_batch.write.manifest import MARKER
-from sentiment_batch.write.part import Part
+from sentiment_batch.write.part import Part, PartWriter
 from sentiment_batch.write.store import Folder, Store
 
 ROWS = 230
@@ -276,6 +276,7 @@ def test_a_finished_job_does_nothing_again(parquet: Path, tiny_model: Path, tmp_
         (("--max-length", "20"), "--max-length 64 there, 20 here"),
         (("--keep-columns", "id"), "--keep-columns all there, id here"),
         (("--limit-rows", "10"), "--limit-rows none there, 10 here"),
+        (("--cache-rows", "0"), "--cache-rows 100000 there, 0 here"),
     ],
 )
 def test_another_job_is_refused_and_told_why(
@@ -395,6 +396,41 @@ def test_a_stopped_job_goes_on_behind_its_last_part(
     for part in fresh.glob("part-*"):
         assert (out / part.name).read_bytes() == part.read_bytes(), "the same bytes as a run that was never stopped"
     assert published(out).select(["id", "predicted_label"]) == published(whole).select(["id", "predicted_label"])
+
+
+def test_texts_that_come_again_have_the_same_bits_however_often_the_job_was_killed(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run knows of its texts ends with the part: behind each part, and in the middle of each, it is killed."""
+    texts = random_texts(30)
+    chance = np.random.default_rng(3)
+    rows = pa.table({"id": range(400), "text": [texts[pick] for pick in chance.integers(0, len(texts), 400)]})
+    pq.write_table(rows, tmp_path / "dump.parquet")
+    cut = {"shard_rows": 100, "chunk_rows": 25, "batch_tokens": 150, "cache_rows": 20}
+    whole, metrics = run(tmp_path, tiny_model, tmp_path / "dump.parquet", output=tmp_path / "whole", **cut)
+    assert 0 < metrics["rows"]["cached_texts"] < metrics["rows"]["distinct_texts"]
+    sealed_part, write = score_module.sealed_part, PartWriter.write
+
+    def and_no_further(*given: Any) -> None:
+        sealed_part(*given)
+        raise Stopped(15)
+
+    def in_the_middle(self: PartWriter, *given: Any) -> None:
+        if self.rows:
+            raise Stopped(15)
+        write(self, *given)
+
+    for _part in range(4):
+        for place, name, fault in ((PartWriter, "write", in_the_middle), (score_module, "sealed_part", and_no_further)):
+            with monkeypatch.context() as patch:
+                patch.setattr(place, name, fault)
+                with pytest.raises(Stopped):
+                    run(tmp_path, tiny_model, tmp_path / "dump.parquet", **cut)
+    out, after = run(tmp_path, tiny_model, tmp_path / "dump.parquet", **cut)
+    assert after["rows"] == metrics["rows"]
+    parts = sorted(whole.glob("part-*"))
+    assert len(parts) == 4
+    assert [(out / part.name).read_bytes() for part in parts] == [part.read_bytes() for part in parts]
 
 
 def test_parts_that_are_damaged_are_made_again(

@@ -49,7 +49,7 @@ def failure(command: str, clock: Clock, exit_code: int, message: str) -> Metrics
 
 
 def rows_section(counts: Counts) -> Metrics:
-    names = ("scored", "empty", "null", "nonfinite", "rejected", "truncated", "distinct_texts")
+    names = ("scored", "empty", "null", "nonfinite", "rejected", "truncated", "distinct_texts", "cached_texts")
     return {"in": counts["rows_in"], "out": counts["rows_out"], **{name: counts[name] for name in names}}
 
 

@@ -23,10 +23,11 @@ OPTIONS = ("--shard-rows", SHARD_ROWS, "--chunk-rows", 10, "--max-reject-rate", 
 
 
 def write_dump(path: Path, rows: int, salt: str = "") -> Path:
-    """A TSV with repeats, blank texts and rows that are rejected."""
+    """A TSV with blank texts, rows that are rejected, and texts of a chunk that come again in the next one."""
     lines = ["id\ttext"]
     for row in range(rows):
-        text = "" if row % 11 == 3 else f"review {salt}{row % 37} of {row}"
+        first = row - 13 if row % 4 == 2 else row
+        text = "" if row % 11 == 3 else f"review {salt}{first % 37} of {first}"
         lines.append("no tab" if row % 17 == 5 else f"{row}\t{text}")
     path.write_text("\n".join(lines) + "\n")
     return path

@@ -4,6 +4,7 @@ Rows 1, 2, 4, 30, 42, 57 of the matrix (README.md). Hadoop's committers are test
 every occurrence of every call in a job of four shards.
 """
 
+import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ class Bench:
         self.place, out = self.fresh()
         finish(zygote, *arguments(self.dump, out))
         self.expected = data_files(out)
+        assert json.loads((out / "_metrics.json").read_text())["rows"]["cached_texts"] > 0
 
     def fresh(self) -> tuple[Path, Path]:
         """A new folder, and the output in it, which is not there yet."""
