@@ -24,201 +24,105 @@ nothing, on 100,000 and on 1,000,000 rows.
 import argparse
 import contextlib
 import json
+import logging
 import os
 import platform
-import shutil
+import re
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from bench_ways.child import Failed, run
+from bench_ways.child import Failed
+from bench_ways.compare import add_medians, compare, lengths_of
 from bench_ways.dumps import read_texts, with_duplicates, write_dump
-from bench_ways.figures import agreement, medians, rates, ratios, roof_shares, stage_shares
-from bench_ways.flops import read_shape
+from bench_ways.models import models_of
 from bench_ways.scale import measure_scale, scale_table
 from bench_ways.table import roofs_line, stages_table, ways_table
-from bench_ways.ways import (
-    BASELINES,
-    REFERENCE,
-    WAYS,
-    Place,
-    Way,
-    measured,
-    measured_roofs,
-    measured_stages,
-    why_not,
-)
-from sentiment_batch import Labeller
+from bench_ways.ways import WAYS, Place, measured_roofs, why_not
 from sentiment_batch.cores import usable_cores
 from sentiment_batch.errors import SentimentBatchError
 
 Figures = dict[str, Any]
-_PACKAGES = ("sentiment-batch", "torch", "transformers", "tokenizers", "pyarrow", "openvino", "nncf", "onnxruntime")
+
+_PACKAGES = (
+    *("sentiment-batch", "torch", "transformers", "tokenizers", "pyarrow", "openvino", "nncf"),
+    *("onnxruntime", "sentence-transformers"),
+)
 _BUSY_SHARE = 0.2  # of the cores that others use: from there on, figures say little
 
-
-def say(words: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {words}", file=sys.stderr, flush=True)
+log = logging.getLogger("bench")
 
 
 def machine() -> Figures:
     """What the figures are of."""
+    cpu = platform.processor()
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().split("\n")
-        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
     versions = {}
-    for name in (*_PACKAGES, "sentence-transformers"):
+    for name in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
-    load = os.getloadavg()[0]
-    if load > _BUSY_SHARE * usable_cores():
-        say(f"this machine is busy (load {load:.1f}): the figures will say little; wait until nothing else runs")
-    return {
-        "cpu": cpu or platform.processor(),
-        "cores": usable_cores(),
-        "python": platform.python_version(),
-        "packages": versions,
-        "load_before": round(load, 2),
-    }
+    cores, load = usable_cores(), os.getloadavg()[0]
+    if load > _BUSY_SHARE * cores:
+        log.warning("this machine is busy (load %.1f): figures will say little; run when nothing else does", load)
+    return {"cpu": cpu, "cores": cores, "python": platform.python_version(), "packages": versions, "load_before": load}
 
 
-def models_of(options: argparse.Namespace, ways: list[Way]) -> Iterator[tuple[str, Path, Path]]:
-    """(name, folder, folder for ONNX Runtime) of each model; what has to be made first is made."""
-    folders = [(model.resolve().name, model.resolve()) for model in options.model]
-    for shape in options.random:
-        folder = options.work / f"random-{shape}"
-        if not folder.exists():
-            say(f"making a model of {shape} with random weights ...")
-            run(["bench_ways.random_model", shape, folders[0][1], folder], options.work / "random_model.log")
-        folders.append((folder.name, folder))
-    for name, folder in folders:
-        digest = Labeller(str(folder)).folder.digest[:8]
-        onnx_model = options.work / f"{name}-{digest}-onnx"
-        if any(way.needs == "onnxruntime" for way in ways) and not (onnx_model / "model.int8.onnx").exists():
-            say(f"{name}: making the model for ONNX Runtime ...")
-            run(["bench_ways.onnx_model", folder, onnx_model], options.work / "onnx_model.log")
-        if options.calibration and any(way.engine == "openvino" for way in ways):
-            folder = optimised(name, folder, options.work / f"{name}-{digest}", options)
-        yield name, folder, onnx_model
-
-
-def optimised(name: str, model: Path, copy: Path, options: argparse.Namespace) -> Path:
-    """A copy of the model folder with graphs for OpenVINO in it."""
-    if not copy.exists():
-        say(f"{name}: making the graphs for OpenVINO ...")
-        shutil.copytree(model, copy.with_suffix(".tmp"), dirs_exist_ok=True)
-        arguments = ["sentiment_batch", "optimize", "--model", copy.with_suffix(".tmp")]
-        arguments += ["--calibration", options.calibration, "--valid", options.valid or options.calibration]
-        arguments += ["--columns", options.columns] if options.columns else []
-        run(arguments, options.work / "optimize.log")
-        copy.with_suffix(".tmp").rename(copy)
-    return copy
-
-
-def compare(ways: list[Way], place: Place, rounds: int, what: str) -> tuple[dict[str, Figures], dict[str, str]]:
-    """Run the ways in turn: for each its runs, the runs of its stages and its labels; and why some could not be run."""
-    found: dict[str, Figures] = {way.name: {"runs": [], "stage_runs": []} for way in ways}
-    failed: dict[str, str] = {}
-    for turn in range(rounds):
-        for way in ways:
-            if way.name in failed:
-                continue
-            try:
-                figures, labels = measured(way, place)
-                found[way.name]["runs"].append(figures)
-                found[way.name]["labels"] = labels
-                if way.engine:
-                    found[way.name]["stage_runs"].append(measured_stages(way, place))
-            except Failed as error:
-                failed[way.name] = str(error)
-                say(f"{way.name} failed: {error}")
-                continue
-            seconds = figures["label_seconds"]
-            say(f"{what}, round {turn + 1} of {rounds}: {way.name} {len(labels) / seconds:,.1f} rows/s")
-    return {name: each for name, each in found.items() if name not in failed}, failed
-
-
-def figures_of(ways: list[Way], found: dict[str, Figures], place: Place, lengths: np.ndarray, roofs: Figures) -> None:
-    """Add to what was found the figures that are reported: `median`, with all that follows from it."""
-    shape = read_shape(place.model)
-    reference = found.get(REFERENCE, {}).get("labels")
-    if place.model.name.startswith("random-"):
-        reference = None  # labels of random weights hang on rounding
-    tokens = int(lengths.sum())
-    for way in ways:
-        each = found[way.name]
-        median = each["median"] = medians(each["runs"])
-        median |= rates(median, len(lengths), tokens) | {"agreement": agreement(each.pop("labels"), reference)}
-        roof = roofs.get(way.dtype, {}).get("flops")
-        median["roofline_share"] = roof_shares(median["label_seconds"], lengths, None, shape, roof)["nominal"]
-    ratios({name: each["median"] for name, each in found.items()}, BASELINES)
-    for way in ways:
-        each, median = found[way.name], found[way.name]["median"]
-        if each["stage_runs"]:
-            computed = np.array(each["stage_runs"][0]["computed_lengths"])
-            for stage_run in each["stage_runs"]:
-                del stage_run["computed_lengths"]
-            stages = median["stages"] = medians(each["stage_runs"])["stages"]
-            seconds = stages["engine"]["seconds"]
-            ratio = median["ratio"] and median["ratio"] * median["label_seconds"] / seconds
-            shares = roof_shares(seconds, lengths, computed, shape, roofs.get(way.dtype, {}).get("flops"))
-            median["engine_alone"] = {"rows_per_second": len(lengths) / seconds, "ratio": ratio, **shares}
-            median["stage_shares"] = stage_shares(stages, median["label_seconds"])
-
-
-def lengths_of(texts: list[str], labeller: Labeller) -> np.ndarray:
-    """Tokens of each text, as the model sees it."""
-    import pyarrow as pa
-
-    prepared = labeller.prepare(pa.record_batch({"text": pa.array(texts, pa.string())}))
-    lengths: np.ndarray = prepared.tokens.lengths[prepared.text_numbers]
-    return lengths
-
-
-def speed(options: argparse.Namespace, texts: list[str]) -> tuple[Figures, list[str]]:
-    """(all figures, the tables)."""
+def speed(options: argparse.Namespace, texts: list[str]) -> int:
+    """Compare the ways, on each model and each dump; how many could not be run, of those that are there."""
     known = machine()
-    missing = {way.name: why for way in WAYS if way.name in options.ways and (why := why_not(way))}
-    ways = [way for way in WAYS if way.name in options.ways and way.name not in missing]
-    for name, why in missing.items():
-        say(f"{name} is left out: {why}")
+    absent = {way.name: why for way in WAYS if way.name in options.ways and (why := why_not(way))}
+    ways = [way for way in WAYS if way.name in options.ways and way.name not in absent]
+    for name, why in absent.items():
+        log.warning("%s is left out: %s", name, why)
     roofs: Figures = {}
     if options.roofline_seconds:
-        say("looking for the largest matrix products ...")
+        log.info("looking for the largest matrix products ...")
         roofs = measured_roofs(options.work, known["cores"], options.roofline_seconds)
-    result: Figures = {"machine": known, "roofline": roofs, "left_out": missing, "compared": []}
-    tables = [f"{known['cores']} cores, {known['cpu']}; medians of {options.rounds} rounds, in turn", roofs_line(roofs)]
+    result: Figures = {"machine": known, "roofline": roofs, "absent": absent, "compared": []}
+    show(f"{known['cores']} cores, {known['cpu']}; medians of {options.rounds} rounds, in turn", roofs_line(roofs))
     dumps = {"distinct texts": texts}
     if options.duplicates:
         dumps[f"{options.duplicates:.0%} duplicates"] = with_duplicates(texts, options.duplicates)
-    for name, model, onnx_model in models_of(options, ways):
-        labeller = Labeller(str(model))
+    for model in models_of(options, ways):
         for dump, its_texts in dumps.items():
-            write_dump(its_texts, options.work / "dump.parquet")
-            place = Place(
-                model, onnx_model, options.work / "dump.parquet", options.work, known["cores"], labeller.max_length
-            )
-            lengths = lengths_of(its_texts, labeller)
-            found, failed = compare(ways, place, options.rounds, f"{name}, {dump}")
-            figures_of([way for way in ways if way.name in found], found, place, lengths, roofs)
-            head = {"model": name, "dump": dump, "rows": len(lengths), "tokens": int(lengths.sum())}
+            lengths = lengths_of(its_texts, model)
+            what = f"{model.name}, {dump}: {len(lengths):,} rows of {lengths.mean():.1f} tokens"
+            log.info("%s", what)
+            path = options.work / "dump.parquet"
+            write_dump(its_texts, path)
+            place = Place(model.folder, model.onnx_folder, path, options.work, known["cores"], model.max_length)
+            found, failed = compare(ways, place, options.rounds)
+            add_medians(ways, found, model, lengths, roofs)
+            head = {"model": model.name, "dump": dump, "rows": len(lengths), "tokens": int(lengths.sum())}
             result["compared"].append({**head, "ways": found, "failed": failed})
-            tables += tables_of(head, found, {**missing, **failed})
-    return result, tables
+            keep(options, result)
+            shown = {name: each["median"] for name, each in found.items()}
+            notes = [f"{name}: not there ({why})" for name, why in {**absent, **failed}.items()]
+            show(what, ways_table(shown), stages_table(shown), "\n".join(notes))
+    return sum(len(each["failed"]) for each in result["compared"])
 
 
-def tables_of(head: Figures, found: dict[str, Figures], absent: dict[str, str]) -> list[str]:
-    shown = {name: each["median"] for name, each in found.items()}
-    per_row = head["tokens"] / head["rows"]
-    title = f"{head['model']}, {head['dump']}: {head['rows']:,} rows of {per_row:.1f} tokens"
-    notes = [f"{name}: not there ({why})" for name, why in absent.items()]
-    return [title, ways_table(shown), stages_table(shown), *notes]
+def scale(options: argparse.Namespace, texts: list[str]) -> int:
+    sizes = [int(size) for size in options.sizes]
+    found = measure_scale(texts, options.model[0].resolve(), sizes, options.rounds, options.work)
+    keep(options, {"machine": machine(), "scale": found})
+    show(scale_table(found))
+    return 0
+
+
+def show(*paragraphs: str) -> None:
+    for paragraph in filter(None, paragraphs):
+        print(paragraph, end="\n\n", flush=True)
+
+
+def keep(options: argparse.Namespace, result: Figures) -> None:
+    """Write what is known so far where --json says: a comparison takes hours, and may be stopped."""
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -244,16 +148,21 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--work", type=Path, help="folder to keep models and dumps in; default: a temporary one")
     add("--json", type=Path, metavar="FILE", help="write every figure of every run there")
     options = parser.parse_args(arguments)
-    options.ways = options.ways.split(",")
+    options.ways, options.sizes = options.ways.split(","), options.sizes.split(",")
     if unknown := sorted(set(options.ways) - set(names)):
         parser.error(f"--ways: no way {unknown[0]!r}; there are: {', '.join(names)}")
     if options.rows < 1 or options.rounds < 1 or not 0 <= options.duplicates < 1:
         parser.error("--rows and --rounds are 1 or more, --duplicates is from 0 to below 1")
+    if wrong := [shape for shape in options.random if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", shape)]:
+        parser.error(f"--random {wrong[0]}: give layers x hidden size, as 12x768")
+    if not all(re.fullmatch(r"[1-9]\d*", size) for size in options.sizes):
+        parser.error("--sizes: give numbers of rows between commas, as 100000,1000000")
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     with contextlib.ExitStack() as stack:
         if options.work is None:
             options.work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -263,20 +172,13 @@ def main(arguments: list[str] | None = None) -> int:
             columns = tuple(options.columns.split(",")) if options.columns else ()
             texts = read_texts(options.texts, columns, options.text_column)
             if options.what == "scale":
-                sizes = [int(size) for size in options.sizes.split(",")]
-                result = measure_scale(texts, options.model[0].resolve(), sizes, options.rounds, options.work)
-                tables = [scale_table(result)]
-            else:
-                if len(texts) < options.rows:
-                    say(f"{options.texts} has {len(texts):,} distinct texts, not {options.rows:,}: all are taken")
-                result, tables = speed(options, texts[: options.rows])
+                return scale(options, texts)
+            if len(texts) < options.rows:
+                log.warning("%s has %d distinct texts, and all are taken", options.texts, len(texts))
+            return int(speed(options, texts[: options.rows]) > 0)
         except (Failed, SentimentBatchError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-    print("\n\n".join(filter(None, tables)))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1))
-    return int(any(each["failed"] for each in result.get("compared", [])))
 
 
 if __name__ == "__main__":

@@ -31,11 +31,11 @@ def run(arguments: list[Any], log: Path) -> Usage:
     paths = [str(ROOT), str(ROOT / "scripts"), os.environ.get("PYTHONPATH", "")]
     environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     environment |= {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "HF_HUB_OFFLINE": "1"}
-    environment |= {"TRANSFORMERS_VERBOSITY": "error"}
+    environment |= {"TRANSFORMERS_VERBOSITY": "error", "PYTHONSAFEPATH": "1"}
     command = [sys.executable, "-m", *map(str, arguments)]
     spawned, started = time.time(), time.perf_counter()
     with open(log, "w") as said:
-        process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=said, stderr=said)
+        process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
         try:
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
