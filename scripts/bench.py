@@ -15,7 +15,10 @@ reported of a way:
     agreement          rows with the label that pipeline gives one by one in float32
     roofline           share of the largest matrix product that was seen in its dtype; `performed` leaves out what our
                        engines need not compute: all but the first token of the last layer, and texts seen before
-    idle               share of the cores' time in which the process waited
+    idle               share of the cores' time in which the process waited; in the second table the engine alone
+
+and of each stage alone, as a share of the labelling time of `score`, in which they overlap: read, tokenise, engine,
+label (making the rows) and write; `engine waits` is the time in which the engine has nothing to do. More is in --json.
 
 `bench.py scale` measures whether a row costs the same however many there are: `score` with an engine that computes
 nothing, on 100,000 and on 1,000,000 rows.
@@ -107,9 +110,10 @@ def speed(options: argparse.Namespace, texts: list[str]) -> int:
 
 
 def scale(options: argparse.Namespace, texts: list[str]) -> int:
+    known = machine()
     sizes = [int(size) for size in options.sizes]
     found = measure_scale(texts, options.model[0].resolve(), sizes, options.rounds, options.work)
-    keep(options, {"machine": machine(), "scale": found})
+    keep(options, {"machine": known, "scale": found})
     show(scale_table(found))
     return 0
 

@@ -1,9 +1,9 @@
 """Whether a row costs the same however many there are: `score` with an engine that computes nothing."""
 
 import json
+import logging
 import shutil
 import statistics
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,19 @@ from bench_ways.table import number, table
 
 MILLION = 10**6
 
+log = logging.getLogger(__name__)
+
 
 def measure_scale(texts: list[str], model: Path, sizes: list[int], rounds: int, folder: Path) -> dict[str, Any]:
     """Seconds per million rows at each size: medians of interleaved rounds, without and with the start."""
     for size in sizes:
-        print(f"writing {size:,} rows ...", file=sys.stderr)
+        log.info("writing %d rows ...", size)
         write_long_dump(texts, size, folder / f"{size}.parquet")
     seconds: dict[int, list[tuple[float, float]]] = {size: [] for size in sizes}
     for turn in range(rounds):
         for size in sizes:
             taken = _score(folder / f"{size}.parquet", model, folder)
-            print(f"round {turn + 1} of {rounds}, {size:,} rows: {taken[0]:.2f} s", file=sys.stderr)
+            log.info("round %d of %d: %d rows, %.2f s", turn + 1, rounds, size, taken[0])
             seconds[size].append(taken)
     found = {}
     for size, runs in seconds.items():

@@ -51,13 +51,14 @@ _STAGES = ("read", "tokenise", "engine", "label", "write", "besides_engine", "en
 def stages_table(ways: dict[str, Figures]) -> str:
     """A line for each of our engines: the engine alone, then what each stage alone takes of the time of all."""
     heads = ["engine alone", "rows/s", "x pipeline", "roofline", "performed", "read", "tokenise", "engine", "label"]
-    heads += ["write", "read+tokenise+write", "engine waits"]
+    heads += ["write", "read+tokenise+write", "engine waits", "idle"]
     rows = []
     for name, figures in ways.items():
         if alone := figures.get("engine_alone"):
             rates = [number(1)(alone["rows_per_second"]), number(2)(alone["ratio"])]
             roofs = [_PERCENT(alone[key]) for key in ("nominal", "performed")]
-            rows.append([name, *rates, *roofs, *(_PERCENT(figures["stage_shares"][stage]) for stage in _STAGES)])
+            shares = [_PERCENT(figures["stage_shares"][stage]) for stage in _STAGES]
+            rows.append([name, *rates, *roofs, *shares, _PERCENT(figures["stages"]["engine"]["idle_share"])])
     return table(heads, rows) if rows else ""
 
 

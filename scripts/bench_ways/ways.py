@@ -89,7 +89,7 @@ def measured(way: Way, place: Place) -> tuple[Figures, list[str | None]]:
     figures = _of_score(told, usage) if way.engine else _of_peer(told, usage)
     figures["start_seconds"] = usage.seconds - figures["label_seconds"]
     figures |= {"seconds": usage.seconds, "cpu_seconds": usage.cpu_seconds, "peak_bytes": usage.peak_bytes}
-    figures["idle_share"] = max(0.0, 1 - usage.cpu_seconds / usage.seconds / place.cores)
+    figures["idle_share"] = idle_share(figures, place.cores)
     labels = pq.read_table(output, columns=["predicted_label"]).column(0).to_pylist()
     if len(labels) != (rows := pq.read_metadata(place.dump).num_rows):
         raise Failed(f"{len(labels)} labels for {rows} rows")
@@ -117,12 +117,20 @@ def _of_peer(told: Figures, usage: Usage) -> Figures:
 
 
 def measured_stages(way: Way, place: Place) -> Figures:
-    """The stages of one of our engines, each alone. Raises `Failed`."""
+    """The stages of one of our engines, each alone with its share of idle cores. Raises `Failed`."""
     report = place.folder / f"{way.name}-stages.json"
     arguments = ["bench_ways.stages", "--model", place.model, "--input", place.dump, "--report", report]
     run([*arguments, "--engine", way.engine, "--dtype", way.dtype], report.with_suffix(".log"))
     told: Figures = json.loads(report.read_text())
+    for stage in told["stages"].values():
+        stage["idle_share"] = idle_share(stage, place.cores)
     return told
+
+
+def idle_share(figures: Figures, cores: int) -> float:
+    """The share of the cores' time in which the process waited, or others had the cores."""
+    busy: float = figures["cpu_seconds"] / figures["seconds"] / cores
+    return max(0.0, 1 - busy)
 
 
 def measured_roofs(folder: Path, cores: int, seconds: float) -> Figures:
