@@ -81,6 +81,7 @@ def speed(options: argparse.Namespace, texts: list[str]) -> int:
     ways = [way for way in WAYS if way.name in options.ways and way.name not in absent]
     for name, why in absent.items():
         log.warning("%s is left out: %s", name, why)
+    models = list(models_of(options, ways))
     roofs: Figures = {}
     if options.roofline_seconds:
         log.info("looking for the largest matrix products ...")
@@ -90,7 +91,7 @@ def speed(options: argparse.Namespace, texts: list[str]) -> int:
     dumps = {"distinct texts": texts}
     if options.duplicates:
         dumps[f"{options.duplicates:.0%} duplicates"] = with_duplicates(texts, options.duplicates)
-    for model in models_of(options, ways):
+    for model in models:
         for dump, its_texts in dumps.items():
             lengths = lengths_of(its_texts, model)
             what = f"{model.name}, {dump}: {len(lengths):,} rows of {lengths.mean():.1f} tokens"

@@ -16,6 +16,7 @@ from sentiment_batch import Labeller
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from bench_ways.child import Failed, run  # noqa: E402
 from bench_ways.dumps import read_texts, with_duplicates, write_long_dump  # noqa: E402
 from bench_ways.figures import agreement, medians, ratios, roof_shares, stage_shares  # noqa: E402
 from bench_ways.flops import Shape, flops, read_shape  # noqa: E402
@@ -187,6 +188,18 @@ def test_an_unknown_way_is_named_with_those_that_there_are(tiny_model: Path) -> 
     ended = bench("--model", tiny_model, "--ways", "pipeline-1,quantum")
     assert ended.returncode == 2
     assert "no way 'quantum'; there are: pipeline-1" in ended.stderr
+
+
+def test_a_model_that_is_not_there_is_said_before_anything_is_measured(tmp_path: Path) -> None:
+    ended = bench("--model", tmp_path / "none")
+    assert ended.returncode == 1
+    assert ended.stderr.split("\n")[-2].startswith("error: no model folder at ")
+    assert ended.stdout == ""
+
+
+def test_a_program_that_fails_says_its_last_line(tmp_path: Path) -> None:
+    with pytest.raises(Failed, match=r"^bench_ways.random_model: exit 2: .*unrecognized arguments: --nothing$"):
+        run(["bench_ways.random_model", "1x1", "like", "output", "--nothing"], tmp_path / "log")
 
 
 def test_a_text_column_that_is_not_there_is_one_line(tiny_model: Path) -> None:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
-_SHOWN_LINES = 4
 # What would give a way other cores than the rest have.
 _NOT_INHERITED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "TOKENIZERS_PARALLELISM")
 
 
 class Failed(Exception):
-    """A program ended with an error; the message is the end of what it said."""
+    """A program ended with an error; the message has the last line that it said."""
 
 
 class Usage(NamedTuple):
@@ -45,7 +44,6 @@ def run(arguments: list[Any], log: Path) -> Usage:
     seconds = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        lines = log.read_text(errors="replace").split("\n")
-        words = " / ".join([line.strip() for line in lines if line.strip()][-_SHOWN_LINES:])
-        raise Failed(f"exit {process.returncode}: {words}")
+        last = log.read_text(errors="replace").strip().rpartition("\n")[2]
+        raise Failed(f"{arguments[0]}: exit {process.returncode}: {last}")
     return Usage(spawned, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
