@@ -41,7 +41,7 @@ def test_every_command_is_understood(command: str) -> None:
 
 def test_every_option_of_the_readme_exists() -> None:
     known = {option for command in cli.commands.values() for parameter in command.params for option in parameter.opts}
-    of_scripts = {"--help", "--long"}
+    of_scripts = {"--help", "--long", "--texts", "--json", "--random", "--duplicates"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - of_scripts <= known
 
 
