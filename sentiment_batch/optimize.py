@@ -23,7 +23,7 @@ from sentiment_batch.read.split import Split, read_split
 from sentiment_batch.write.lock import lock
 from sentiment_batch.write.store import Folder, create_json, read_json
 
-_CALIBRATION_TEXTS = 300
+_CALIBRATION_TEXTS = 1_000
 _SCRATCH = ".optimize.wip"
 
 log = logging.getLogger(__name__)

@@ -22,9 +22,11 @@ from sentiment_batch.model.conversion import convert, quantise, save
 from sentiment_batch.model.folder import TOKENIZER, ModelFolder
 from sentiment_batch.model.graph_file import read_graph
 from sentiment_batch.model.graphs import FLOAT, GRAPHS, INT8
+from sentiment_batch.model.head import correct_head, correction, with_features
 from sentiment_batch.model.tokens import TokenIds, load_tokenizer, tokenise
 from sentiment_batch.read.split import Split
 
+_RANGE_TEXTS = 300  # by which the ranges of activations are chosen: more change nothing
 _SLICES = 3  # of the split, each of which is timed
 _LARGEST_DIFFERENCE = 1e-3  # between logits of PyTorch and OpenVINO, both in float32; 2e-6 is usual
 
@@ -47,10 +49,12 @@ def make_graphs(
     if split is None:
         return {"graphs": hashes, "measured": {}}
     tokenizer = load_tokenizer(folder.path, folder.vocab_size, folder.inspected.hashes[TOKENIZER])
+    best = "bfloat16" if openvino_engine.computes_in_bfloat16() else "float32"
     log.info("calibrating int8 by %d texts", len(texts))
     seen = tokenise(tokenizer, texts, folder.max_length)
-    hashes[INT8] = save(quantise(graph, _one_by_one(seen, folder.pad_token_id)), scratch / GRAPHS[INT8])
-    best = "bfloat16" if openvino_engine.computes_in_bfloat16() else "float32"
+    int8 = quantise(graph, _one_by_one(seen, folder.pad_token_id)[:_RANGE_TEXTS])
+    _correct(folder, int8, seen, reference, scratch, best)
+    hashes[INT8] = save(int8, scratch / GRAPHS[INT8])
     engines = {
         "float32": reference,
         FLOAT: _engine(folder, scratch, FLOAT, best),
@@ -65,8 +69,23 @@ def make_graphs(
     return {"graphs": hashes, "measured": measured}
 
 
-def _engine(folder: ModelFolder, scratch: Path, kind: str, dtype: str) -> Engine:
-    return openvino_engine.load_engine(read_graph(scratch / GRAPHS[kind]), len(folder.labels), dtype, usable_cores())
+def _correct(folder: ModelFolder, int8: Any, seen: TokenIds, reference: Engine, scratch: Path, dtype: str) -> None:
+    """Fit the head of the int8 graph to the logits of the model in float32, by the texts of calibration."""
+    labels = len(folder.labels)
+    looking, outputs = with_features(int8)
+    save(looking, scratch / GRAPHS[INT8])
+    found = _classifier(folder, _engine(folder, scratch, INT8, dtype, outputs), outputs).logits(seen)
+    errors = _classifier(folder, reference, labels).logits(seen) - found[:, :labels]
+    correct_head(int8, *correction(found[:, labels:], errors))
+
+
+def _engine(folder: ModelFolder, scratch: Path, kind: str, dtype: str, outputs: int | None = None) -> Engine:
+    graph = read_graph(scratch / GRAPHS[kind])
+    return openvino_engine.load_engine(graph, outputs or len(folder.labels), dtype, usable_cores())
+
+
+def _classifier(folder: ModelFolder, engine: Engine, outputs: int) -> Classifier:
+    return Classifier(engine, outputs, BATCH_TOKENS["cpu"], folder.pad_token_id, streams=usable_cores())
 
 
 def _check_same(folder: ModelFolder, ours: Engine, theirs: Engine) -> None:
@@ -105,7 +124,7 @@ def _compare(
         part = np.arange(first, rows, _SLICES)
         some = TokenIds(tokens.flat, tokens.starts[part], tokens.lengths[part], tokens.truncated[part])
         for name, engine in engines.items():
-            classifier = Classifier(engine, labels, BATCH_TOKENS["cpu"], folder.pad_token_id, streams=usable_cores())
+            classifier = _classifier(folder, engine, labels)
             started = time.perf_counter()
             logits[name][part] = classifier.logits(some)
             rates[name].append(len(part) / (time.perf_counter() - started))

@@ -15,6 +15,7 @@ import torch
 from sentiment_batch.errors import ModelRefused
 from sentiment_batch.model.folder import ModelFolder
 from sentiment_batch.model.graph_file import INPUTS
+from sentiment_batch.model.head import head_name
 from sentiment_batch.model.torch_engine import load_model
 from sentiment_batch.model.untold import openvino
 
@@ -39,7 +40,8 @@ def convert(folder: ModelFolder) -> Any:
 def quantise(graph: Any, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> Any:
     """The same in int8, by NNCF's post-training quantisation with SmoothQuant (arXiv:2211.10438).
 
-    The ranges of the activations are those seen with the batches of calibration, (input_ids, attention_mask) each.
+    The ranges of the activations are those seen with the batches of calibration, (input_ids, attention_mask) each. The
+    head stays as it is: it sees one token of each text.
     """
     import nncf  # behind OpenVINO, whose import is ours
 
@@ -49,6 +51,7 @@ def quantise(graph: Any, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> An
             graph,
             nncf.Dataset(seen),
             subset_size=len(seen),
+            ignored_scope=nncf.IgnoredScope(names=[head_name(graph)]),
             preset=nncf.QuantizationPreset.MIXED,
             model_type=nncf.ModelType.TRANSFORMER,
         )
