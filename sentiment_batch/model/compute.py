@@ -85,7 +85,7 @@ def load_engine(folder: ModelFolder, compute: Compute) -> Engine:
         dtype = compute.dtype
         if dtype == INT8:
             dtype = "bfloat16" if openvino_engine.computes_in_bfloat16() else "float32"
-        engine = openvino_engine.load_engine(graph, labels, dtype, compute.streams)
+        engine = openvino_engine.load_engine(graph, labels, dtype, compute.streams, folder.max_length)
     else:
         from sentiment_batch.model import torch_engine
 

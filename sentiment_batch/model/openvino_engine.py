@@ -11,6 +11,7 @@ import openvino
 from sentiment_batch.errors import EnvironmentFailure, ModelRefused
 from sentiment_batch.model.classifier import Engine
 from sentiment_batch.model.graph_file import INPUTS, Graph
+from sentiment_batch.model.graph_sizes import check_sizes
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _OUT_OF_MEMORY = ("bad_alloc", "out of memory", "Failed to allocate")
@@ -21,11 +22,12 @@ def computes_in_bfloat16() -> bool:
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def load_engine(graph: Graph, labels: int, dtype: str, streams: int) -> Engine:
+def load_engine(graph: Graph, labels: int, dtype: str, streams: int, longest: int = 1) -> Engine:
     """An engine that as many threads as it has streams may call at a time; each stream computes on one core.
 
-    `dtype`, float32 or bfloat16, is of what is not int8 in the graph. Raises `ModelRefused` if OpenVINO cannot compile
-    the graph, or if a text has not one logit for each label in it.
+    `dtype`, float32 or bfloat16, is of what is not int8 in the graph; `longest` is the most tokens that a text may have.
+    Raises `ModelRefused` if OpenVINO cannot compile the graph, if it needs more memory than an encoder, or if a text
+    has not one logit for each label in it.
     """
     options = {
         "NUM_STREAMS": str(streams),
@@ -35,13 +37,15 @@ def load_engine(graph: Graph, labels: int, dtype: str, streams: int) -> Engine:
     }
     try:
         core = openvino.Core()
-        model = core.read_model(
-            graph.xml.decode(), openvino.Tensor(np.frombuffer(graph.weights, np.uint8), shared_memory=True)
-        )
+        weights = openvino.Tensor(np.frombuffer(graph.weights, np.uint8), shared_memory=True)
+        check_sizes(core.read_model(graph.xml.decode(), weights), longest, graph.path)
+        model = core.read_model(graph.xml.decode(), weights)
         compiled = core.compile_model(model, "CPU", options)
         requests: SimpleQueue[Any] = SimpleQueue()
         for _ in range(streams):
             requests.put(compiled.create_infer_request())
+    except ModelRefused:
+        raise
     except Exception as error:
         if is_out_of_memory(error):
             raise MemoryError from error
