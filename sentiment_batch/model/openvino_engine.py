@@ -80,7 +80,7 @@ def _try_out(engine: Engine, labels: int, path: Path) -> None:
     try:
         shape = engine(ids, np.array([[1, 1, 1, 1], [1, 1, 0, 0]], np.int64)).shape
     except EnvironmentFailure as error:
-        raise ModelRefused(f"{error}: it cannot label a text") from error
+        raise ModelRefused(f"{path} cannot label a text: {_first_line(error.__cause__)}") from error
     if shape != (2, labels):
         raise ModelRefused(f"{path} gives logits of {shape} for 2 texts, not {labels} for each")
 
@@ -90,5 +90,5 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)
 
 
-def _first_line(error: BaseException) -> str:
+def _first_line(error: BaseException | None) -> str:
     return " ".join(str(error).split())[:300]
