@@ -77,7 +77,7 @@ def _read(path: Path, sha256: str | None, size: int | None) -> bytearray:
     except OSError as error:
         if is_passing(error):
             raise
-        raise ModelRefused(f"{path} cannot be read: {error.strerror}") from None
+        raise ModelRefused(f"{path} cannot be read: {error.strerror}; {_instead(path)}") from None
     if not whole or (sha256 is not None and hashlib.sha256(content).hexdigest() != sha256):
         raise ModelRefused(f"{path} is not the file that was made with the graph; {_instead(path)}")
     return content
