@@ -82,6 +82,20 @@ def test_importing_does_not_load_torch(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+FIRST = {"openvino_runtime.py", "conversion.py"}  # which see to it that its telemetry is not loaded
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_openvino_is_imported_without_its_telemetry(path: Path) -> None:
+    assert not {name.split(".")[0] for name in imports(path)} & {"openvino", "nncf"} or path.name in FIRST
+
+
+@pytest.mark.parametrize("module", ["model.openvino_engine", "model.graph_sizes", "model.conversion", "optimizing"])
+def test_whatever_is_imported_first_no_telemetry_is(module: str) -> None:
+    code = f"import sys, sentiment_batch.{module}; sys.exit(sys.modules['openvino_telemetry'] is not None)"
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0
+
+
 def test_help_loads_no_arrow() -> None:
     code = (
         "import sys; sys.argv = ['sentiment-batch', 'score', '--help']\n"

@@ -10,9 +10,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import openvino
-
 from sentiment_batch.errors import ModelRefused
+from sentiment_batch.model.openvino_runtime import openvino
 
 _TOKENS = 2_048  # of a batch
 _AXES = 8

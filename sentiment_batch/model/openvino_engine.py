@@ -6,12 +6,12 @@ from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
-import openvino
 
 from sentiment_batch.errors import EnvironmentFailure, ModelRefused
 from sentiment_batch.model.classifier import Engine
 from sentiment_batch.model.graph_file import INPUTS, Graph
 from sentiment_batch.model.graph_sizes import check_sizes
+from sentiment_batch.model.openvino_runtime import openvino
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _OUT_OF_MEMORY = ("bad_alloc", "out of memory", "Failed to allocate")
