@@ -75,7 +75,10 @@ BY_FLOAT, BY_INT8 = " by openvino_model.xml", " by openvino_int8.xml"
 @pytest.mark.parametrize(
     ("dtype", "chosen"),
     [
-        ("auto", {"none": "float32", "float": "openvino cpu bfloat16" + BY_FLOAT, "int8": "openvino cpu int8" + BY_INT8}),
+        (
+            "auto",
+            {"none": "float32", "float": "openvino cpu bfloat16" + BY_FLOAT, "int8": "openvino cpu int8" + BY_INT8},
+        ),
         ("float32", {"none": "float32", **dict.fromkeys(("float", "int8"), "openvino cpu float32" + BY_FLOAT)}),
         ("bfloat16", {"none": "bfloat16", **dict.fromkeys(("float", "int8"), "openvino cpu bfloat16" + BY_FLOAT)}),
         ("float16", dict.fromkeys(("none", "float", "int8"), "float16")),
@@ -86,7 +89,13 @@ BY_FLOAT, BY_INT8 = " by openvino_model.xml", " by openvino_int8.xml"
 @pytest.mark.parametrize("device", ["auto", "cpu"])
 @pytest.mark.parametrize("devices", [(), ("nvidia0",), ("dxg",), ("kfd", "nvidia17")])
 def test_without_a_gpu_that_works_the_best_is_openvino_on_a_graph(
-    machine: Machine, dtype: str, chosen: dict[str, str], graphs: str, openvino: bool, device: str, devices: tuple[str, ...]
+    machine: Machine,
+    dtype: str,
+    chosen: dict[str, str],
+    graphs: str,
+    openvino: bool,
+    device: str,
+    devices: tuple[str, ...],
 ) -> None:
     """A machine may have a GPU, and a PyTorch that cannot compute on it."""
     found = machine(graphs, openvino=openvino, devices=devices)("auto", device, dtype)
@@ -95,14 +104,18 @@ def test_without_a_gpu_that_works_the_best_is_openvino_on_a_graph(
 
 
 @pytest.mark.parametrize("graphs", ["none", "float", "int8"])
-@pytest.mark.parametrize(("dtype", "becomes"), [("auto", "float16"), *((each, each) for each in ("float32", "bfloat16"))])
+@pytest.mark.parametrize(
+    ("dtype", "becomes"), [("auto", "float16"), *((each, each) for each in ("float32", "bfloat16"))]
+)
 @pytest.mark.parametrize("engine", ["auto", "torch"])
 def test_a_gpu_is_faster_than_either(machine: Machine, graphs: str, dtype: str, becomes: str, engine: str) -> None:
     resolve = machine(graphs, devices=("nvidia0",), gpus=2)
     assert resolve(engine, "auto", dtype) == f"torch cuda {becomes}"
     assert resolve(engine, "cuda", dtype) == f"torch cuda {becomes}"
     assert resolve(engine, "cuda:1", dtype) == f"torch cuda:1 {becomes}"
-    expected = f"torch cpu {dtype.replace('auto', 'float32')}" if engine == "torch" or graphs == "none" else "openvino cpu"
+    expected = (
+        f"torch cpu {dtype.replace('auto', 'float32')}" if engine == "torch" or graphs == "none" else "openvino cpu"
+    )
     assert resolve(engine, "cpu", dtype).startswith(expected)
 
 
@@ -143,18 +156,42 @@ def test_a_cpu_without_bfloat16(machine: Machine) -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], tuple[str, str, str], str]] = [
-    ({"graphs": "int8"}, ("torch", "auto", "int8"), "--dtype int8 is of the openvino engine, not of torch; give --engine auto"),
+    (
+        {"graphs": "int8"},
+        ("torch", "auto", "int8"),
+        "--dtype int8 is of the openvino engine, not of torch; give --engine auto",
+    ),
     ({"graphs": "int8"}, ("torch", "cuda", "int8"), "--dtype int8 is of the openvino engine"),
-    ({"graphs": "int8", "gpus": 1}, ("openvino", "cuda", "auto"), "--engine openvino is for a CPU, not for --device cuda"),
+    (
+        {"graphs": "int8", "gpus": 1},
+        ("openvino", "cuda", "auto"),
+        "--engine openvino is for a CPU, not for --device cuda",
+    ),
     ({"graphs": "int8"}, ("openvino", "cuda:1", "int8"), "--engine openvino is for a CPU, not for --device cuda:1"),
     ({"graphs": "int8", "gpus": 1}, ("auto", "cuda", "int8"), "--dtype int8 is for a CPU, not for --device cuda"),
     ({"graphs": "int8"}, ("openvino", "auto", "float16"), "--engine openvino computes in float32, bfloat16 or int8"),
-    ({"graphs": "int8", "openvino": False}, ("openvino", "auto", "auto"), r"--engine openvino needs OpenVINO: pip install"),
+    (
+        {"graphs": "int8", "openvino": False},
+        ("openvino", "auto", "auto"),
+        r"--engine openvino needs OpenVINO: pip install",
+    ),
     ({"graphs": "int8", "openvino": False}, ("auto", "auto", "int8"), r"--dtype int8 needs OpenVINO: pip install"),
-    ({}, ("openvino", "auto", "auto"), "--engine openvino: .* has no OpenVINO graph; make it with: .* optimize --model "),
+    (
+        {},
+        ("openvino", "auto", "auto"),
+        "--engine openvino: .* has no OpenVINO graph; make it with: .* optimize --model ",
+    ),
     ({}, ("auto", "cpu", "int8"), "--dtype int8: .* has no OpenVINO graph; make it with: .* optimize --model "),
-    ({"graphs": "float"}, ("openvino", "cpu", "int8"), "--engine openvino: .* no int8 graph; .* --calibration FILE --valid"),
-    ({"graphs": "float"}, ("auto", "auto", "int8"), "--dtype int8: .* has no int8 graph; make it with: .* --calibration"),
+    (
+        {"graphs": "float"},
+        ("openvino", "cpu", "int8"),
+        "--engine openvino: .* no int8 graph; .* --calibration FILE --valid",
+    ),
+    (
+        {"graphs": "float"},
+        ("auto", "auto", "int8"),
+        "--dtype int8: .* has no int8 graph; make it with: .* --calibration",
+    ),
     ({"graphs": "float"}, ("auto", "tpu", "auto"), "no such device: tpu"),
     ({"graphs": "float"}, ("openvino", "tpu", "auto"), "--engine openvino is for a CPU, not for --device tpu"),
 ]
@@ -197,7 +234,9 @@ def test_streams_and_the_size_of_a_batch_are_of_the_device(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8", "auto"])
-def test_the_engine_is_the_one_that_was_chosen(optimized_model: Path, dtype: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_engine_is_the_one_that_was_chosen(
+    optimized_model: Path, dtype: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO")
     folder = read_model_folder(str(optimized_model))
     chosen = resolve_compute(folder, "openvino", "cpu", dtype)
@@ -217,7 +256,7 @@ def test_a_graph_that_is_not_what_its_record_says_is_refused(optimized_model: Pa
     content[-3] ^= 1
     (tmp_path / "model" / name).write_bytes(content)
     folder = read_model_folder(str(tmp_path / "model"))
-    with pytest.raises(ModelRefused, match="no graph of an encoder|is not the file that was made") as refused:
+    with pytest.raises(ModelRefused, match=r"no graph of an encoder|is not the file that was made") as refused:
         load_engine(folder, resolve_compute(folder, "openvino", "cpu", "float32"))
     assert f"make it again with: sentiment-batch optimize --model {tmp_path / 'model'}" in str(refused.value)
     (tmp_path / "model" / name).unlink()

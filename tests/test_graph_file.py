@@ -65,10 +65,16 @@ def test_nothing_of_the_file_but_its_meaning_is_written(tmp_path: Path) -> None:
     text, ids, _ = begin()
     graph = read_graph(end(text, ids).write(tmp_path))
     path = tmp_path / "graph.xml"
-    noisy = text.xml().replace(b'name="3"', b'name="&quot;/&gt;&lt;a&amp;../x"').replace(b'precision="FP32"', b'precision="A"')
+    noisy = (
+        text.xml()
+        .replace(b'name="3"', b'name="&quot;/&gt;&lt;a&amp;../x"')
+        .replace(b'precision="FP32"', b'precision="A"')
+    )
     noisy = re.sub(rb'id="(\d)" name', rb'id="9990\1" name', noisy)
     noisy = re.sub(rb'layer="(\d)"', rb'layer="9990\1"', noisy)
-    path.write_bytes(noisy.replace(b"</net>", b'<rt_info><legacy path="../x"/></rt_info></net>').replace(b"><", b">\n<"))
+    path.write_bytes(
+        noisy.replace(b"</net>", b'<rt_info><legacy path="../x"/></rt_info></net>').replace(b"><", b">\n<")
+    )
     assert read_graph(path).xml == graph.xml
     assert b"<rt_info" not in graph.xml
 
@@ -182,7 +188,9 @@ def of_the_data(kind: str, place: int) -> Change:
     """Each shape, axis or bound of an operation, taken from the token ids."""
 
     def add(text: Text, ids: int, mask: int) -> int:
-        letters = OPERATIONS[kind].letters(3 if kind in ("Gather", "Range", "VariadicSplit") else 5 if kind == "Slice" else 2)
+        letters = OPERATIONS[kind].letters(
+            3 if kind in ("Gather", "Range", "VariadicSplit") else 5 if kind == "Slice" else 2
+        )
         assert letters
         given = [text.constant([1]) if letter != "x" else ids for letter in letters]
         given[place] = text.add("Reshape", ids, text.constant([-1]), special_zero="false")
@@ -201,7 +209,9 @@ def divided(kind: str, divisor: Any, of: str = "i64") -> Change:
 
     def add(text: Text, ids: int, mask: int) -> int:
         by = divisor(text, ids) if callable(divisor) else text.constant(divisor, of)
-        return text.add(kind, text.constant([-128], of), by, **NUMPY, **({"m_pythondiv": "true"} if kind == "Divide" else {}))
+        return text.add(
+            kind, text.constant([-128], of), by, **NUMPY, **({"m_pythondiv": "true"} if kind == "Divide" else {})
+        )
 
     return add
 
@@ -304,7 +314,10 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "a constant of half bytes": (constant(element_type="i4"), NONE_NEEDS),
     "a constant without a place": (constant(offset=None), NONE_NEEDS),
     "a constant before the file": (constant(offset=-8), NONE_NEEDS),
-    "a constant behind the file": (constant(offset=64), r"graph\.bin has [0-9]+ bytes, and its graph has constants of 80"),
+    "a constant behind the file": (
+        constant(offset=64),
+        r"graph\.bin has [0-9]+ bytes, and its graph has constants of 80",
+    ),
     "a constant that overflows": (constant(offset=2**64 - 8), NONE_NEEDS),
     "a constant far away": (constant(offset=10**15 - 1), r"and its graph has constants of 1000000000000015"),
     "a constant of a negative size": (constant(shape="-2", size=-16), NONE_NEEDS),
@@ -343,13 +356,16 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "an output that is not there": (edge(from_(0, 1), to("HERE")), NOT_BEFORE),
     "an input without an edge": (edge(from_(0), to("HERE", 1)), NOT_BEFORE),
     "an edge twice": (
-        edge(from_(0), f'{to("HERE")}/><edge {from_(1)} {to("HERE")}'),
+        edge(from_(0), f"{to('HERE')}/><edge {from_(1)} {to('HERE')}"),
         "an input with two edges",
     ),
-    "an edge that leads nowhere": (edge(from_(0), f'{to("HERE")}/><edge {from_(0)} {to("HERE", 7)}'), "leads nowhere"),
+    "an edge that leads nowhere": (edge(from_(0), f"{to('HERE')}/><edge {from_(0)} {to('HERE', 7)}"), "leads nowhere"),
     "an id twice": (layer('id="2"', 'id="0"'), "of none before it|is there twice"),
     "an output twice": (layer("<output>", '<output><port id="1" precision="FP32"/>'), f"'Abs' {CANNOT_HAVE}"),
-    "an output of a split twice": (split_into("2", "2"), "an id of the operation 'Split' is no number, or is there twice"),
+    "an output of a split twice": (
+        split_into("2", "2"),
+        "an id of the operation 'Split' is no number, or is there twice",
+    ),
     "an input by the same port": (layer("<input>", '<input><port id="0" precision="FP32"/>'), NOT_BEFORE),
     "an id of another kind": (layer('<layer id="2"', '<layer id="x"'), "none before it|is no number"),
     "a huge id": (layer('<port id="1"', '<port id="99999999999999999999"'), "is no number, or is there twice"),
@@ -372,7 +388,9 @@ def test_a_graph_of_nothing_is_refused(tmp_path: Path) -> None:
     refused(Text().write(tmp_path), "must take input_ids and attention_mask and have one result")
 
 
-@pytest.mark.parametrize("attributes", [{"shape": "?"}, {"shape": "1,1"}, {"shape": "?,?,?"}, {"element_type": "string"}])
+@pytest.mark.parametrize(
+    "attributes", [{"shape": "?"}, {"shape": "1,1"}, {"shape": "?,?,?"}, {"element_type": "string"}]
+)
 def test_inputs_are_token_ids_of_any_number(small: Path, attributes: dict[str, str]) -> None:
     ((name, value),) = attributes.items()
     small.write_text(re.sub(f'{name}="[^"]*"', f'{name}="{value}"', small.read_text(), count=1))

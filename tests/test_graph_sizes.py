@@ -119,14 +119,16 @@ def test_a_graph_that_takes_all_memory_is_refused_at_once(tmp_path: Path, bomb: 
 def test_a_tensor_of_many_axes_is_refused(tmp_path: Path) -> None:
     text, ids, _ = begin()
     wide = text.add("Reshape", ids, text.constant([1] * 12 + [-1]), special_zero="false")
-    with pytest.raises(ModelRefused, match="has a tensor of the shape .*1,1,1,1"):
+    with pytest.raises(ModelRefused, match=r"has a tensor of the shape .*1,1,1,1"):
         checked(read_graph(end(text, ids, wide).write(tmp_path)), 64)
 
 
 def test_room_grows_with_the_longest_text(tmp_path: Path) -> None:
     """Scores of every token with every other, in 100 heads."""
     text, ids, _ = begin()
-    pairs = text.add("Add", text.add("Unsqueeze", ids, text.constant(1)), text.add("Unsqueeze", ids, text.constant(2)), **NUMPY)
+    pairs = text.add(
+        "Add", text.add("Unsqueeze", ids, text.constant(1)), text.add("Unsqueeze", ids, text.constant(2)), **NUMPY
+    )
     heads = text.add("Tile", text.add("Unsqueeze", pairs, text.constant(1)), text.constant([1, 100, 1, 1]))
     graph = read_graph(end(text, ids, heads).write(tmp_path))
     for longest in (1, 64, 512, 4096):

@@ -62,7 +62,9 @@ def test_graphs_of_weights_that_were_trained_again_are_refused(model: Path) -> N
     weights = bytearray((model / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (model / "model.safetensors").write_bytes(weights)
-    with pytest.raises(ModelRefused, match="of another model than the one in .*; make its graphs again with: ") as refused:
+    with pytest.raises(
+        ModelRefused, match=r"of another model than the one in .*; make its graphs again with: "
+    ) as refused:
         found(model)
     assert f"{MAKE}{model}, or remove {RECORD}" in str(refused.value)
 
@@ -77,7 +79,11 @@ def test_a_record_of_no_model_is_of_another(model: Path, digest: Any) -> None:
     "graphs",
     [
         *(None, 3, "float", [], {}, ["float"]),
-        *({"int8": [SHA, SHA]}, {"float": [SHA, SHA], "int4": [SHA, SHA]}, {"float": [SHA, SHA], "../float": [SHA] * 2}),
+        *(
+            {"int8": [SHA, SHA]},
+            {"float": [SHA, SHA], "int4": [SHA, SHA]},
+            {"float": [SHA, SHA], "../float": [SHA] * 2},
+        ),
         *({"float": each} for each in (None, 3, SHA, [], [SHA], [SHA] * 3, [SHA, None], [SHA, 3], [SHA, "0"])),
         *({"float": each} for each in ({SHA: SHA}, [SHA, "z" * 64], [SHA, "A" * 64], [SHA, [SHA]])),
         {"float": [SHA, SHA], "int8": None},

@@ -117,7 +117,8 @@ def _openvino(folder: ModelFolder, device: str, dtype: str, asked: str) -> Compu
     graphs = find_graphs(folder)
     if not graphs:
         raise UsageError(
-            f"{asked}: {folder.path} has no OpenVINO graph; make it with: sentiment-batch optimize --model {folder.path}"
+            f"{asked}: {folder.path} has no OpenVINO graph; "
+            f"make it with: sentiment-batch optimize --model {folder.path}"
         )
     if dtype == INT8 and INT8 not in graphs:
         raise UsageError(

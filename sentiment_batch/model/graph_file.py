@@ -2,14 +2,13 @@
 
 A graph is a program, and the folder that it comes from may mean harm. So its language is closed (`graph_xml.py`,
 `operations.py`): token ids and their mask in, logits out, constants that lie in the `.bin`, and between them operations
-that compute, each behind those whose results it takes. OpenVINO reads no byte of the `.xml`: what it is given is written
+that compute, each behind those whose results it takes. OpenVINO reads no byte of the `.xml`: what it gets is written
 here, from what was understood.
 """
 
 import hashlib
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -53,7 +52,7 @@ def read_graph(path: Path, sha256: tuple[str, str] | None = None) -> Graph:
     hashes = sha256 or (None, None)
     xml = _read(path, hashes[0], None)
     try:
-        nodes = _nodes(*read_xml(xml))
+        nodes = _nodes(*read_xml(bytes(xml)))
         weights = _read(path.with_suffix(".bin"), hashes[1], max(map(_end, nodes)))
         _check_divisors(nodes, weights)
     except ValueError as error:
@@ -127,7 +126,7 @@ def _check_operation(node: _Node, before: list[_Node], numbers: list[int | None]
     if letters is None or not re.fullmatch(operation.outputs, str(len(layer.outputs))):
         raise ValueError(f"it has the operation {_named(layer)} with inputs or outputs that it cannot have")
     for letter, (source, _) in zip(letters, node.inputs, strict=True):
-        if letter != "x" and numbers[source] is None or letter == "c" and before[source].layer.kind != "Const":
+        if (letter != "x" and numbers[source] is None) or (letter == "c" and before[source].layer.kind != "Const"):
             origin = _named(before[source].layer)
             raise ValueError(f"it has the operation {_named(layer)} with a shape or axis that comes from {origin}")
 
@@ -171,7 +170,7 @@ def _values(constant: Layer, weights: bytearray) -> list[int]:
     """Of a constant of whole numbers."""
     attributes = constant.attributes
     kind = {"i64": "<i8", "i32": "<i4", "i8": "i1", "u8": "u1", "boolean": "u1"}[attributes["element_type"]]
-    return np.frombuffer(weights, kind, prod(_shape(constant)), int(attributes["offset"])).tolist()
+    return list(map(int, np.frombuffer(weights, kind, prod(_shape(constant)), int(attributes["offset"]))))
 
 
 def _end(node: _Node) -> int:
@@ -214,6 +213,5 @@ def _written(nodes: list[_Node]) -> bytes:
             f'to-layer="{place}" to-port="{port}"/>'
             for port, (source, output) in enumerate(node.inputs)
         ]
-    return BEGINNING + (
-        f'<net name="encoder" version="{VERSION}"><layers>{"".join(layers)}</layers><edges>{"".join(edges)}</edges></net>'
-    ).encode()
+    whole = f"<layers>{''.join(layers)}</layers><edges>{''.join(edges)}</edges>"
+    return BEGINNING + f'<net name="encoder" version="{VERSION}">{whole}</net>'.encode()

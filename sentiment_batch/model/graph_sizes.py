@@ -2,7 +2,9 @@
 
 A graph of a kilobyte can ask for terabytes: by a shape in it, by sums of columns with rows, by doubling something 40
 times. `graph_file.py` sees to it that no shape depends on what is in a tensor, and that finding it out takes no memory;
-so the numbers of texts and of tokens alone decide all sizes, and here they are looked at for a few of both.
+so the numbers of texts and of tokens alone decide all sizes, and here they are looked at for a few of both. What would
+grow for others alone ends as any lack of memory does. How long a graph takes is not looked at: a model of many layers
+may be as slow.
 """
 
 from collections.abc import Iterator
@@ -31,7 +33,8 @@ def check_sizes(model: Any, longest: int, path: Path) -> None:
         found = max(_held(model, path))
         if found > most:
             raise ModelRefused(
-                f"{path} needs room for {found} numbers to label {rows} texts of {width} tokens; at most {most} are given"
+                f"{path} needs room for {found} numbers to label {rows} texts of {width} tokens, and gets {most}; "
+                "label with --engine torch"
             )
 
 
@@ -56,5 +59,8 @@ def _key(output: Any) -> tuple[str, int]:
 
 def _size(shape: Any, path: Path) -> int:
     if shape.is_dynamic or len(shape) > _AXES:
-        raise ModelRefused(f"{path} has a tensor of the shape {str(shape):.80}, which the size of its inputs does not decide")
+        raise ModelRefused(
+            f"{path} has a tensor of the shape {shape!s:.80}, which the size of its inputs does not decide; "
+            "label with --engine torch"
+        )
     return prod(each.get_length() for each in shape)

@@ -88,7 +88,7 @@ class _Reading:
         self.seen[-1].add(tag)
         self.seen.append(set())
         if tag == "layer":
-            self.layers.append(Layer(*(attributes[name] for name in ("id", "name", "type", "version"))))
+            self.layers.append(Layer(attributes["id"], attributes["name"], attributes["type"], attributes["version"]))
         elif tag == "data":
             self.layers[-1].attributes = attributes
         elif tag == "port":

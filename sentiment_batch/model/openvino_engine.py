@@ -25,7 +25,7 @@ def computes_in_bfloat16() -> bool:
 def load_engine(graph: Graph, labels: int, dtype: str, streams: int, longest: int = 1) -> Engine:
     """An engine that as many threads as it has streams may call at a time; each stream computes on one core.
 
-    `dtype`, float32 or bfloat16, is of what is not int8 in the graph; `longest` is the most tokens that a text may have.
+    `dtype`, float32 or bfloat16, is of what is not int8 in the graph; `longest` is the most tokens that a text has.
     Raises `ModelRefused` if OpenVINO cannot compile the graph, if it needs more memory than an encoder, or if a text
     has not one logit for each label in it.
     """
@@ -49,7 +49,7 @@ def load_engine(graph: Graph, labels: int, dtype: str, streams: int, longest: in
     except Exception as error:
         if is_out_of_memory(error):
             raise MemoryError from error
-        raise ModelRefused(f"{graph.path} cannot be loaded: {_first_line(error)}") from error
+        raise ModelRefused(f"{graph.path} cannot be loaded: {_first_line(error)}; label with --engine torch") from error
 
     engine = partial(_logits, requests, graph)
     _try_out(engine, labels, graph.path)
@@ -80,9 +80,13 @@ def _try_out(engine: Engine, labels: int, path: Path) -> None:
     try:
         shape = engine(ids, np.array([[1, 1, 1, 1], [1, 1, 0, 0]], np.int64)).shape
     except EnvironmentFailure as error:
-        raise ModelRefused(f"{path} cannot label a text: {_first_line(error.__cause__)}") from error
+        raise ModelRefused(
+            f"{path} cannot label a text: {_first_line(error.__cause__)}; label with --engine torch"
+        ) from error
     if shape != (2, labels):
-        raise ModelRefused(f"{path} gives logits of {shape} for 2 texts, not {labels} for each")
+        raise ModelRefused(
+            f"{path} gives logits of {shape} for 2 texts, not {labels} for each; label with --engine torch"
+        )
 
 
 def is_out_of_memory(error: Exception) -> bool:

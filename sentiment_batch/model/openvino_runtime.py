@@ -1,4 +1,4 @@
-"""OpenVINO without `openvino_telemetry`, which it imports where that is installed, and which tells its maker of its use.
+"""OpenVINO without `openvino_telemetry`, which it imports where that is installed, and which tells its maker of it.
 
 Nothing else here imports OpenVINO first: whoever did would have it loaded.
 """

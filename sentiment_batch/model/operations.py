@@ -41,11 +41,12 @@ _REAL = r"-?[0-9]{1,30}(\.[0-9]{1,30})?(e[-+][0-9]{1,3})?"
 _NUMPY = {"auto_broadcast": "numpy"}
 _OF_ONE = "Abs Ceiling Cos Erf Exp Floor Log Negative ReLU Sigmoid Sign Sin Sqrt Tanh"
 _OF_TWO = "Add Maximum Minimum Mod Multiply Power Subtract"
-TESTS = set("Equal Greater GreaterEqual Less LessEqual LogicalAnd LogicalNot LogicalOr NotEqual".split())
+_TESTS_OF_TWO = "Equal Greater GreaterEqual Less LessEqual LogicalAnd LogicalOr NotEqual"
+TESTS = {"LogicalNot", *_TESTS_OF_TWO.split()}  # whose result is true or false
 
 OPERATIONS: dict[str, Operation] = {
     **{name: Operation("opset1", "x", {}) for name in _OF_ONE.split()},
-    **{name: Operation("opset1", "xx", _NUMPY) for name in [*_OF_TWO.split(), *TESTS - {"LogicalNot"}]},
+    **{name: Operation("opset1", "xx", _NUMPY) for name in f"{_OF_TWO} {_TESTS_OF_TWO}".split()},
     **{name: Operation("opset1", "xc", {"keep_dims": _FLAG}) for name in ("ReduceMean", "ReduceProd", "ReduceSum")},
     "BitwiseAnd": Operation("opset13", "xx", _NUMPY),
     "BitwiseNot": Operation("opset13", "x", {}),
@@ -95,9 +96,13 @@ OPERATIONS: dict[str, Operation] = {
     "Unsqueeze": Operation("opset1", "xc", {}),
     "VariadicSplit": Operation("opset1", "xcs", {}, "[2-8]"),
 }
-# By these a shape comes from constants and other shapes; how many numbers it has at most, by those of its inputs.
+# By these a shape comes from constants and other shapes.
+_SHAPES = (
+    "Add Convert Divide Floor Gather Greater Maximum Minimum Mod Multiply ReduceProd ReduceSum Reshape Slice Split "
+    "Squeeze Subtract Unsqueeze"
+)
+# How many numbers such a shape has at most, by those of the inputs.
 SHAPE_ARITHMETIC: dict[str, Callable[[Iterable[int]], int]] = {
     "Concat": sum,
-    **dict.fromkeys("Convert Floor Gather ReduceProd ReduceSum Reshape Slice Split Squeeze Unsqueeze".split(), prod),
-    **dict.fromkeys("Add Divide Greater Maximum Minimum Mod Multiply Subtract".split(), prod),
+    **dict.fromkeys(_SHAPES.split(), prod),
 }

@@ -27,7 +27,29 @@ from sentiment_batch.model.operations import OPERATIONS
 SECONDS = 60
 _MEMORY = 12 * 2**30  # of addresses: OpenVINO's own take two
 _LETTERS = {"i64": "q", "i32": "i", "f32": "f"}
-_WHOLE = (0, 1, -1, 2, -2, 3, 4, 7, 16, 31, 32, 64, 65, 1000, 2**31 - 1, -(2**31), 2**31, 2**40, 2**62, 2**63 - 1, -(2**63))
+_WHOLE = (
+    0,
+    1,
+    -1,
+    2,
+    -2,
+    3,
+    4,
+    7,
+    16,
+    31,
+    32,
+    64,
+    65,
+    1000,
+    2**31 - 1,
+    -(2**31),
+    2**31,
+    2**40,
+    2**62,
+    2**63 - 1,
+    -(2**63),
+)
 _REAL = (0.0, -0.0, 1.0, -1.0, 1e30, -1e30, 1e-40, float("inf"), float("-inf"), float("nan"))
 _WORDS = (
     *("", "0", "1", "-1", "2", "8", "256", str(2**32), str(2**63 - 1), str(-(2**63)), "9" * 30, "1e308", "nan", " 1"),
@@ -65,7 +87,11 @@ def mutant(path: Path, number: int) -> tuple[bytes, bytes]:
 def constants(root: ElementTree.Element, most: float = float("inf")) -> list[ElementTree.Element]:
     """What is said of the constants of at most so many bytes that are whole, still."""
     found = [layer.find("data") for layer in root[0] if layer.get("type") == "Const"]
-    return [each for each in found if each is not None and each.get("size", "").isdigit() and int(each.get("size", "")) <= most]
+    return [
+        each
+        for each in found
+        if each is not None and each.get("size", "").isdigit() and int(each.get("size", "")) <= most
+    ]
 
 
 def change_numbers(root: ElementTree.Element, weights: bytearray, chance: random.Random) -> None:
@@ -104,7 +130,9 @@ def change_kind(root: ElementTree.Element, _: bytearray, chance: random.Random) 
     """An operation becomes another that takes as many inputs."""
     layer = chance.choice(list(root[0]))
     inputs = len(layer.findall("input/port"))
-    fits = [kind for kind, each in OPERATIONS.items() if inputs and each.letters(inputs) is not None and kind != "Result"]
+    fits = [
+        kind for kind, each in OPERATIONS.items() if inputs and each.letters(inputs) is not None and kind != "Result"
+    ]
     if not fits:
         return
     kind = chance.choice(fits)
@@ -124,7 +152,12 @@ def change_attribute(root: ElementTree.Element, _: bytearray, chance: random.Ran
     data = chance.choice(found)
     name = chance.choice(sorted(data.attrib))
     others = sorted({each.get(name, "") for each in found})
-    data.set(name, chance.choice([chance.choice(others), chance.choice(others), chance.choice(_WORDS), str(chance.choice(_WHOLE))]))
+    data.set(
+        name,
+        chance.choice(
+            [chance.choice(others), chance.choice(others), chance.choice(_WORDS), str(chance.choice(_WHOLE))]
+        ),
+    )
 
 
 def change_shape(root: ElementTree.Element, _: bytearray, chance: random.Random) -> None:
