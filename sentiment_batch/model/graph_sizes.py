@@ -17,8 +17,9 @@ from sentiment_batch.model.openvino_runtime import openvino
 
 _TOKENS = 2_048  # of a batch
 _AXES = 8
-# Of DeBERTa's, which need the most: its keys of positions for each text, its scores of every token with every other.
-_FOR_A_TEXT, _FOR_A_TOKEN, _FOR_A_PAIR = 4_096, 65_536, 256
+# Twice what DeBERTa-v2-xxlarge takes, which needs the most: its keys of 512 positions for each text, the states of each
+# token, its scores of every token with every other.
+_FOR_A_TEXT, _FOR_A_TOKEN, _FOR_A_PAIR = 2**21, 2**16, 256
 
 
 def check_sizes(model: Any, longest: int, path: Path) -> None:
@@ -28,7 +29,7 @@ def check_sizes(model: Any, longest: int, path: Path) -> None:
     """
     for width in sorted({1, min(64, longest), longest}):
         rows = max(1, _TOKENS // width)
-        most = rows * (longest * _FOR_A_TEXT + width * (_FOR_A_TOKEN + longest * _FOR_A_PAIR))
+        most = rows * (_FOR_A_TEXT + width * (_FOR_A_TOKEN + longest * _FOR_A_PAIR))
         model.reshape({each: openvino.PartialShape([rows, width]) for each in model.inputs})
         found = max(_held(model, path))
         if found > most:

@@ -22,11 +22,11 @@ def computes_in_bfloat16() -> bool:
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def load_engine(graph: Graph, labels: int, dtype: str, streams: int, longest: int = 1) -> Engine:
+def load_engine(graph: Graph, labels: int, dtype: str, streams: int, longest: int | None = None) -> Engine:
     """An engine that as many threads as it has streams may call at a time; each stream computes on one core.
 
-    `dtype`, float32 or bfloat16, is of what is not int8 in the graph; `longest` is the most tokens that a text has.
-    Raises `ModelRefused` if OpenVINO cannot compile the graph, if it needs more memory than an encoder, or if a text
+    `dtype`, float32 or bfloat16, is of what is not int8 in the graph; `longest` is the most tokens that a text has,
+    and may be left out for a graph that was made here. Raises `ModelRefused` if OpenVINO cannot compile the graph, if it needs more memory than an encoder, or if a text
     has not one logit for each label in it.
     """
     options = {
@@ -38,7 +38,8 @@ def load_engine(graph: Graph, labels: int, dtype: str, streams: int, longest: in
     try:
         core = openvino.Core()
         weights = openvino.Tensor(np.frombuffer(graph.weights, np.uint8), shared_memory=True)
-        check_sizes(core.read_model(graph.xml.decode(), weights), longest, graph.path)
+        if longest:
+            check_sizes(core.read_model(graph.xml.decode(), weights), longest, graph.path)
         model = core.read_model(graph.xml.decode(), weights)
         compiled = core.compile_model(model, "CPU", options)
         requests: SimpleQueue[Any] = SimpleQueue()
