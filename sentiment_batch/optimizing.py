@@ -81,7 +81,8 @@ def _correct(folder: ModelFolder, int8: Any, seen: TokenIds, reference: Engine, 
 
 def _engine(folder: ModelFolder, scratch: Path, kind: str, dtype: str, outputs: int | None = None) -> Engine:
     graph = read_graph(scratch / GRAPHS[kind])
-    return openvino_engine.load_engine(graph, outputs or len(folder.labels), dtype, usable_cores())
+    labels = outputs or len(folder.labels)
+    return openvino_engine.load_engine(graph, labels, dtype, usable_cores(), folder.max_length)
 
 
 def _classifier(folder: ModelFolder, engine: Engine, outputs: int) -> Classifier:

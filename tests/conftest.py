@@ -5,7 +5,9 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run two at a time on small machines
 
+import json
 import random
+import shutil
 import signal
 import uuid
 from collections.abc import Callable, Iterator
@@ -114,6 +116,26 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         label2id={label: number for number, label in enumerate(LABELS)},
     )
     save_random_model(folder, config)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def optimized_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tiny model with both graphs; `optimize` would keep int8 only where it happens to be faster."""
+    import numpy as np
+
+    from sentiment_batch.model.conversion import convert, quantise, save
+    from sentiment_batch.model.folder import read_model_folder
+    from sentiment_batch.model.graphs import GRAPHS, RECORD
+
+    folder = tmp_path_factory.mktemp("optimized_model") / "model"
+    shutil.copytree(tiny_model, folder)
+    found = read_model_folder(str(folder))
+    graph = convert(found)
+    hashes = {"float": save(graph, folder / GRAPHS["float"])}
+    ids = np.random.default_rng(0).integers(5, found.vocab_size, (4, 1, 12))
+    hashes["int8"] = save(quantise(graph, [(each, np.ones_like(each)) for each in ids]), folder / GRAPHS["int8"])
+    (folder / RECORD).write_text(json.dumps({"model": found.digest, "graphs": hashes}))
     return folder
 
 

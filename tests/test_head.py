@@ -7,7 +7,7 @@ import pytest
 
 from sentiment_batch.errors import ModelRefused
 from sentiment_batch.model.head import correct_head, correction, head_name, with_features
-from sentiment_batch.model.untold import openvino
+from sentiment_batch.model.openvino_runtime import openvino
 
 ops = openvino.opset8
 CHANCE = np.random.default_rng(3)

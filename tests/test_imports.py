@@ -62,12 +62,6 @@ def test_torch_and_transformers_stay_where_they_are_needed(path: Path) -> None:
     assert not heavy or path.name in MAY_BE_HEAVY
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_openvino_is_imported_in_one_place(path: Path) -> None:
-    """Where it is kept from sending messages."""
-    assert path.name == "untold.py" or not {name for name in imports(path) if name.split(".")[0] == "openvino"}
-
-
 @pytest.mark.parametrize(
     "module",
     [
@@ -86,6 +80,20 @@ def test_importing_does_not_load_torch(module: str) -> None:
     heavy = "{'torch', 'transformers', 'sklearn'}"
     code = f"import sys, sentiment_batch.{module}; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+FIRST = {"openvino_runtime.py", "conversion.py"}  # which see to it that its telemetry is not loaded
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_openvino_is_imported_without_its_telemetry(path: Path) -> None:
+    assert not {name.split(".")[0] for name in imports(path)} & {"openvino", "nncf"} or path.name in FIRST
+
+
+@pytest.mark.parametrize("module", ["model.openvino_engine", "model.graph_sizes", "model.conversion", "optimizing"])
+def test_whatever_is_imported_first_no_telemetry_is(module: str) -> None:
+    code = f"import sys, sentiment_batch.{module}; sys.exit(sys.modules['openvino_telemetry'] is not None)"
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0
 
 
 def test_help_loads_no_arrow() -> None:

@@ -58,8 +58,8 @@ def resolve_compute(folder: ModelFolder, engine: str, device: str, dtype: str, r
     `UsageError` for options that contradict each other or what is installed, and `EnvironmentFailure` for a GPU that is
     not there. `root` is where devices are looked for.
     """
-    if engine == "openvino":
-        return _openvino(folder, device, dtype)
+    if engine != "torch" and (engine == "openvino" or dtype == INT8):
+        return _openvino(folder, device, dtype, f"--engine {engine}" if engine == "openvino" else "--dtype int8")
     if engine == "torch" or device not in ("auto", "cpu") or dtype == "float16":
         return _torch(device, dtype)
     if device == "auto" and any(next((root / "dev").glob(name), None) for name in _GPUS):
@@ -67,7 +67,7 @@ def resolve_compute(folder: ModelFolder, engine: str, device: str, dtype: str, r
         if found.device_kind != "cpu":
             return found
     graphs = find_graphs(folder) if _has_openvino() else {}
-    if not graphs or (dtype == INT8 and INT8 not in graphs):
+    if not graphs or (dtype == "bfloat16" and not _computes_in_bfloat16()):
         return _torch("cpu", dtype)
     return _on_openvino(graphs, dtype)
 
@@ -84,8 +84,8 @@ def load_engine(folder: ModelFolder, compute: Compute) -> Engine:
         graph = read_graph(compute.graph.path, compute.graph.sha256)
         dtype = compute.dtype
         if dtype == INT8:
-            dtype = "bfloat16" if openvino_engine.computes_in_bfloat16() else "float32"
-        engine = openvino_engine.load_engine(graph, labels, dtype, compute.streams)
+            dtype = "bfloat16" if _computes_in_bfloat16() else "float32"
+        engine = openvino_engine.load_engine(graph, labels, dtype, compute.streams, folder.max_length)
     else:
         from sentiment_batch.model import torch_engine
 
@@ -101,41 +101,47 @@ def load_engine(folder: ModelFolder, compute: Compute) -> Engine:
 
 def _torch(device: str, dtype: str) -> Compute:
     if dtype == INT8:
-        raise UsageError("--dtype int8 is of the openvino engine, for a model that optimize made an int8 graph of")
+        raise UsageError("--dtype int8 is of the openvino engine, not of torch; give --engine auto or another --dtype")
     from sentiment_batch.model.torch_engine import resolve_device, resolve_dtype
 
     found = resolve_device(device)
     return Compute("torch", str(found), str(resolve_dtype(dtype, found)).removeprefix("torch."))
 
 
-def _openvino(folder: ModelFolder, device: str, dtype: str) -> Compute:
+def _openvino(folder: ModelFolder, device: str, dtype: str, asked: str) -> Compute:
+    """What was asked for by this option; `UsageError` where it cannot be had."""
     if device not in ("auto", "cpu"):
-        raise UsageError(f"--engine openvino runs on a CPU, not on --device {device}; give --engine torch")
+        raise UsageError(f"{asked} is for a CPU, not for --device {device}; give --device cpu, or leave out {asked}")
     if dtype == "float16":
-        raise UsageError("--engine openvino computes in float32, bfloat16 or int8, not in float16")
+        raise UsageError(f"{asked} computes in float32, bfloat16 or int8, not in float16")
     if not _has_openvino():
-        raise UsageError("--engine openvino needs OpenVINO: pip install 'sentiment-batch[cpu]'")
+        raise UsageError(f"{asked} needs OpenVINO: pip install 'sentiment-batch[cpu]'")
     graphs = find_graphs(folder)
     if not graphs:
         raise UsageError(
-            f"{folder.path} has no OpenVINO graph; make it with: sentiment-batch optimize --model {folder.path}"
+            f"{asked}: {folder.path} has no OpenVINO graph; "
+            f"make it with: sentiment-batch optimize --model {folder.path}"
         )
     if dtype == INT8 and INT8 not in graphs:
         raise UsageError(
-            f"{folder.path} has no int8 graph; make it with: sentiment-batch optimize --model {folder.path} "
+            f"{asked}: {folder.path} has no int8 graph; make it with: sentiment-batch optimize --model {folder.path} "
             "--calibration FILE --valid FILE"
         )
+    if dtype == "bfloat16" and not _computes_in_bfloat16():
+        raise UsageError("--dtype bfloat16: this CPU does not compute in it; give --dtype auto or float32")
     return _on_openvino(graphs, dtype)
 
 
 def _on_openvino(graphs: dict[str, GraphFiles], dtype: str) -> Compute:
+    if dtype == "auto":
+        dtype = INT8 if INT8 in graphs else "bfloat16" if _computes_in_bfloat16() else "float32"
+    return Compute("openvino", "cpu", dtype, graphs[INT8 if dtype == INT8 else FLOAT])
+
+
+def _computes_in_bfloat16() -> bool:
     from sentiment_batch.model.openvino_engine import computes_in_bfloat16
 
-    if dtype == "auto":
-        dtype = INT8 if INT8 in graphs else "bfloat16" if computes_in_bfloat16() else "float32"
-    elif dtype == "bfloat16" and not computes_in_bfloat16():
-        raise UsageError("--dtype bfloat16: this CPU does not compute in it; give --dtype auto or float32")
-    return Compute("openvino", "cpu", dtype, graphs[INT8 if dtype == INT8 else FLOAT])
+    return computes_in_bfloat16()
 
 
 def _has_openvino() -> bool:

@@ -16,8 +16,8 @@ from sentiment_batch.errors import ModelRefused
 from sentiment_batch.model.folder import ModelFolder
 from sentiment_batch.model.graph_file import INPUTS
 from sentiment_batch.model.head import head_name
+from sentiment_batch.model.openvino_runtime import openvino
 from sentiment_batch.model.torch_engine import load_model
-from sentiment_batch.model.untold import openvino
 
 
 def convert(folder: ModelFolder) -> Any:

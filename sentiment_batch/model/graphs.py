@@ -1,6 +1,7 @@
 """The OpenVINO graphs of a model folder, by the record that was written behind them."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from sentiment_batch.model.inspection import read_json
 RECORD = "openvino.json"
 FLOAT, INT8 = "float", "int8"
 GRAPHS = {FLOAT: "openvino_model.xml", INT8: "openvino_int8.xml"}  # the first as optimum-intel names it
-_SHA256 = 64
 
 
 def graph_files(kind: str) -> tuple[str, str]:
@@ -41,29 +41,30 @@ def find_graphs(folder: ModelFolder) -> dict[str, GraphFiles]:
     would be labelled with by its predecessor.
     """
     path = Path(folder.path) / RECORD
-    if not path.is_file():
+    if not path.exists():
         return {}
     record = read_json(path)
+    make = f"sentiment-batch optimize --model {folder.path}"
     if record.get("model") != folder.digest:
         raise ModelRefused(
-            f"{path} is of another model than the one in {folder.path}; make its graphs again with: "
-            f"sentiment-batch optimize --model {folder.path}, or remove {RECORD}"
+            f"{path} is of another model than the one in {folder.path}; make its graphs again with: {make}, "
+            f"or remove {RECORD}"
         )
     found = record.get("graphs")
-    if not isinstance(found, dict) or not found.keys() <= GRAPHS.keys() or FLOAT not in found:
-        raise ModelRefused(
-            f"{path} names no graphs; make it again with: sentiment-batch optimize --model {folder.path}"
-        )
-    return {
-        kind: GraphFiles(path.with_name(GRAPHS[kind]), _hashes(found[kind], path)) for kind in GRAPHS if kind in found
-    }
-
-
-def _hashes(value: Any, path: Path) -> tuple[str, str]:
     if (
-        not isinstance(value, list)
-        or len(value) != 2
-        or not all(isinstance(h, str) and len(h) == _SHA256 for h in value)
+        not isinstance(found, dict)
+        or not found.keys() <= GRAPHS.keys()
+        or FLOAT not in found
+        or not all(map(_are_hashes, found.values()))
     ):
-        raise ModelRefused(f"{path} has no hashes of its graphs; make it again with: sentiment-batch optimize")
-    return value[0], value[1]
+        raise ModelRefused(f"{path} has no graphs with the hashes of their files; make it again with: {make}")
+    return {kind: GraphFiles(path.with_name(GRAPHS[kind]), tuple(found[kind])) for kind in GRAPHS if kind in found}
+
+
+def _are_hashes(value: Any) -> bool:
+    """Of an `.xml` and of its `.bin`."""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(each, str) and re.fullmatch("[0-9a-f]{64}", each) for each in value)
+    )

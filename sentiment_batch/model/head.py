@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sentiment_batch.errors import ModelRefused
-from sentiment_batch.model.untold import openvino
+from sentiment_batch.model.openvino_runtime import openvino
 
 _RIDGE = 0.003  # of the mean square of a feature: .0003 to .03 gave the same labels
 

@@ -10,7 +10,8 @@ import numpy as np
 from sentiment_batch.errors import EnvironmentFailure, ModelRefused
 from sentiment_batch.model.classifier import Engine
 from sentiment_batch.model.graph_file import INPUTS, Graph
-from sentiment_batch.model.untold import openvino
+from sentiment_batch.model.graph_sizes import check_sizes
+from sentiment_batch.model.openvino_runtime import openvino
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _OUT_OF_MEMORY = ("bad_alloc", "out of memory", "Failed to allocate")
@@ -21,11 +22,12 @@ def computes_in_bfloat16() -> bool:
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def load_engine(graph: Graph, labels: int, dtype: str, streams: int) -> Engine:
+def load_engine(graph: Graph, labels: int, dtype: str, streams: int, longest: int | None = None) -> Engine:
     """An engine that as many threads as it has streams may call at a time; each stream computes on one core.
 
-    `dtype`, float32 or bfloat16, is of what is not int8 in the graph. Raises `ModelRefused` if OpenVINO cannot compile
-    the graph, or if a text has not one logit for each label in it.
+    `dtype`, float32 or bfloat16, is of what is not int8 in the graph; `longest` is the most tokens that a text has, and
+    may be left out for a graph that was made here. Raises `ModelRefused` if OpenVINO cannot compile the graph, if it
+    needs more memory than an encoder, or if a text has not one logit for each label in it.
     """
     options = {
         "NUM_STREAMS": str(streams),
@@ -35,17 +37,20 @@ def load_engine(graph: Graph, labels: int, dtype: str, streams: int) -> Engine:
     }
     try:
         core = openvino.Core()
-        model = core.read_model(
-            graph.xml.decode(), openvino.Tensor(np.frombuffer(graph.weights, np.uint8), shared_memory=True)
-        )
+        weights = openvino.Tensor(np.frombuffer(graph.weights, np.uint8), shared_memory=True)
+        if longest:
+            check_sizes(core.read_model(graph.xml.decode(), weights), longest, graph.path)
+        model = core.read_model(graph.xml.decode(), weights)
         compiled = core.compile_model(model, "CPU", options)
         requests: SimpleQueue[Any] = SimpleQueue()
         for _ in range(streams):
             requests.put(compiled.create_infer_request())
+    except ModelRefused:
+        raise
     except Exception as error:
         if is_out_of_memory(error):
             raise MemoryError from error
-        raise ModelRefused(f"{graph.path} cannot be loaded: {_first_line(error)}") from error
+        raise ModelRefused(f"{graph.path} cannot be loaded: {_first_line(error)}; label with --engine torch") from error
 
     engine = partial(_logits, requests, graph)
     _try_out(engine, labels, graph.path)
@@ -76,9 +81,13 @@ def _try_out(engine: Engine, labels: int, path: Path) -> None:
     try:
         shape = engine(ids, np.array([[1, 1, 1, 1], [1, 1, 0, 0]], np.int64)).shape
     except EnvironmentFailure as error:
-        raise ModelRefused(f"{error}: it cannot label a text") from error
+        raise ModelRefused(
+            f"{path} cannot label a text: {_first_line(error.__cause__)}; label with --engine torch"
+        ) from error
     if shape != (2, labels):
-        raise ModelRefused(f"{path} gives logits of {shape} for 2 texts, not {labels} for each")
+        raise ModelRefused(
+            f"{path} gives logits of {shape} for 2 texts, not {labels} for each; label with --engine torch"
+        )
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -86,5 +95,5 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)
 
 
-def _first_line(error: BaseException) -> str:
+def _first_line(error: BaseException | None) -> str:
     return " ".join(str(error).split())[:300]

@@ -4,14 +4,20 @@ Every folder holds bait besides: pickles and code that leave a canary when anyth
 """
 
 import base64
+import hashlib
 import json
 import os
 import pickle
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from graph_text import NUMPY, Text, begin, end
+
+from sentiment_batch.model.graphs import RECORD, graph_files
 
 Change = Callable[[Path], None]
 LOOP = "(a+)+$"
@@ -23,6 +29,7 @@ class Hostile:
     change: Change
     says: tuple[str, ...]  # what the message must hold: the file, and the key or name
     base: bool = True  # refused as a base model too; not what concerns labels and heads, which a base may lack
+    graph: bool = False  # in a folder that has OpenVINO graphs
 
 
 def edit(folder: Path, name: str, change: Callable[[Any], None]) -> None:
@@ -527,6 +534,144 @@ HOSTILE: dict[str, Hostile] = {
         content("added_tokens.json", json.dumps({str(number): number for number in range(10_000)}).encode()),
         ("added_tokens.json", "10000 tokens"),
     ),
+}
+
+
+# Graphs: whoever changes one signs the record anew
+
+
+def graph(change: Change) -> Change:
+    """Change the files of the float graph; the record has the hashes of what they become."""
+
+    def rewrite(folder: Path) -> None:
+        change(folder)
+        files = [folder / name for name in graph_files("float")]
+        hashes = [hashlib.sha256(each.read_bytes()).hexdigest() if each.is_file() else "0" * 64 for each in files]
+        edit(folder, RECORD, lambda record: record.update(graphs={"float": hashes}))
+
+    return rewrite
+
+
+def graph_text(old: str, new: str) -> Change:
+    def replace(folder: Path) -> None:
+        text = (folder / XML).read_text()
+        assert old in text
+        (folder / XML).write_text(text.replace(old, new, 1))
+
+    return graph(replace)
+
+
+def graph_of(build: Callable[[Text, int, int], int]) -> Change:
+    """Another graph in its place, which labels, too; it adds what is built of the two inputs to the logits."""
+
+    def write(folder: Path) -> None:
+        text, ids, mask = begin()
+        put(end(text, ids, build(text, ids, mask)), folder)
+
+    return graph(write)
+
+
+def put(text: Text, folder: Path) -> None:
+    path = text.write(folder)
+    path.rename(folder / XML)
+    path.with_suffix(".bin").rename(folder / BIN)
+
+
+def without_labels(folder: Path) -> None:
+    """Its result is what it was given."""
+    text, ids, _ = begin()
+    text.add("Result", ids, outputs=0)
+    put(text, folder)
+
+
+def shifted(**changes: int) -> Change:
+    """The first constant is said to lie somewhere else."""
+
+    def shift(folder: Path) -> None:
+        text = (folder / XML).read_text()
+        for name, value in changes.items():
+            text = re.sub(rf' {name}="[0-9]+"', f' {name}="{value}"', text, count=1)
+        (folder / XML).write_text(text)
+
+    return graph(shift)
+
+
+def hole(folder: Path) -> None:
+    """A petabyte, and no block of it on the disk."""
+    os.truncate(folder / BIN, 2**42)
+
+
+def graph_link(folder: Path) -> None:
+    link(XML)(folder)
+
+
+def foreign(kind: str, version: str, inside: str = "") -> Change:
+    """An operation that no encoder has, in the place of one that it has."""
+    return graph_text('type="Tanh" version="opset1">', f'type="{kind}" version="{version}">{inside}')
+
+
+XML, BIN = graph_files("float")
+ENTITIES = (
+    "<!DOCTYPE net ["
+    + "".join(f'<!ENTITY a{level} "{f"&a{level - 1};" * 10 if level else "lol"}">' for level in range(10))
+    + "]>"
+)
+HOSTILE |= {
+    name: Hostile(change, says, base=False, graph=True)
+    for name, (change, says) in {
+        "graph-extension": (foreign("Tanh", "extension"), (XML, "'Tanh' of 'extension'")),
+        "graph-unknown": (foreign("Evil", "opset1"), (XML, "'Evil' of 'opset1'", "label with --engine torch")),
+        "graph-state": (foreign("ReadValue", "opset6"), (XML, "'ReadValue'")),
+        "graph-loop": (foreign("Loop", "opset5", "<body/>"), (XML, "'body' in net/layers/layer")),
+        "graph-branch": (foreign("If", "opset8"), (XML, "'If'")),
+        "graph-scatter": (foreign("ScatterNDUpdate", "opset3"), (XML, "'ScatterNDUpdate'")),
+        "graph-text": (graph_text('element_type="f32"', 'element_type="string"'), (XML, "'Const' with")),
+        "graph-preprocessing": (graph_text("<layers>", "<pre-process/><layers>"), (XML, "'pre-process' in net")),
+        "graph-entities": (graph_text("<net ", f"{ENTITIES}<net "), (XML, "a declaration")),
+        "graph-external": (
+            graph_text("<net ", '<!DOCTYPE net SYSTEM "file:///etc/hostname"><net '),
+            (XML, "a declaration"),
+        ),
+        "graph-utf-16": (
+            graph(lambda folder: (folder / XML).write_text((folder / XML).read_text(), "utf-16")),
+            (XML, "does not begin with"),
+        ),
+        "graph-large": (graph(lambda folder: os.truncate(folder / XML, 2**24 + 1)), (XML, "larger than 16 MiB")),
+        "graph-constant-outside": (shifted(offset=10**9), (BIN, "its graph has constants of")),
+        "graph-constant-overflow": (shifted(offset=2**64 - 8), (XML, "'Const' with")),
+        "graph-constant-size": (shifted(size=4), (XML, "not as many bytes as its shape asks for")),
+        "graph-hole": (hole, (BIN, f"has {2**42} bytes")),
+        "graph-weights-cut-off": (graph(lambda folder: os.truncate(folder / BIN, 100)), (BIN, "has 100 bytes")),
+        "graph-pipe": (fifo(BIN), (BIN, "not an ordinary file")),
+        "graph-link": (graph_link, (XML, "a link that leads out")),
+        "graph-missing": (lambda folder: (folder / XML).unlink(), (XML, "is missing", "make it again with")),
+        "graph-changed": (content(BIN, b""), (BIN, "has 0 bytes")),
+        "graph-of-another-model": (values(RECORD, model="0" * 64), (RECORD, "of another model", "optimize --model")),
+        "graph-without-hashes": (values(RECORD, graphs={"float": [None, None]}), (RECORD, "no graphs with the hashes")),
+        "graph-elsewhere": (values(RECORD, graphs={"../float": ["0" * 64] * 2}), (RECORD, "no graphs with the hashes")),
+        "graph-cycle": (graph_text('from-layer="0"', 'from-layer="99"'), (XML, "is of none before it")),
+        "graph-without-labels": (graph(without_labels), (XML, "gives logits of (2, 4) for 2 texts, not 3 for each")),
+        "graph-division": (
+            graph_of(lambda text, ids, mask: text.add("Mod", text.constant(-(2**63)), text.constant(-1), **NUMPY)),
+            (XML, "'Mod' by a whole number"),
+        ),
+        "graph-bomb": (
+            graph_of(
+                lambda text, ids, mask: text.add(
+                    "Broadcast", text.constant(1), text.constant([10**6, 10**6]), mode="numpy"
+                )
+            ),
+            (XML, "needs room for 2000000"),
+        ),
+        "graph-bomb-of-the-data": (
+            graph_of(
+                lambda text, ids, mask: text.add(
+                    "Tile", ids, text.add("ReduceSum", ids, text.constant(0), keep_dims="false")
+                )
+            ),
+            (XML, "'Tile' with a shape or axis that comes from 'ReduceSum'"),
+        ),
+    }.items()
 }
 
 

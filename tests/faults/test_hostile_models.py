@@ -14,9 +14,11 @@ import pytest
 from conftest import LABELS
 
 from faults.hostile import HOSTILE, plant_bait
+from sentiment_batch.model.graphs import FLOAT, INT8, graph_files
 
 PACKAGE = Path(__file__).parents[2] / "sentiment_batch"
 BASES = [name for name, hostile in HOSTILE.items() if hostile.base]
+HARMLESS_GRAPH = "harmless-graph"
 # By the command line, in a process of its own: one of each kind.
 COMMANDS = ["cve-2026-4372", "cve-2025-32434", "index-parent", "link-secret", "split-regex", "label-with-escapes"]
 
@@ -32,19 +34,22 @@ def folder_of(place: Path, valid: Path, name: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def watched(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
+def watched(
+    tiny_model: Path, optimized_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, str], dict[str, Any]]:
     """What happened with every folder: to label with it, and as a base model. One process loads them all."""
     place = tmp_path_factory.mktemp("hostile")
     plan: list[tuple[str, str, str]] = []
-    for name in ("harmless", *HOSTILE, "control"):
-        folder = str(folder_of(place, tiny_model, name))
-        if name == "harmless":
+    for name in ("harmless", HARMLESS_GRAPH, *HOSTILE, "control"):
+        has_graph = name == HARMLESS_GRAPH or (name in HOSTILE and HOSTILE[name].graph)
+        folder = str(folder_of(place, optimized_model if has_graph else tiny_model, name))
+        if name.startswith("harmless"):
             plan.append((name, folder, "warm"))
         if name == "control":
             plan.append((name, folder, "run"))
             continue
         plan.append((name, folder, "label"))
-        if name not in HOSTILE or HOSTILE[name].base:
+        if name == "harmless" or (name in HOSTILE and HOSTILE[name].base):
             plan.append((name, folder, "base"))
     (place / "plan.json").write_text(json.dumps(plan))
     ended = subprocess.run(
@@ -86,9 +91,8 @@ def check_nothing_ran(found: dict[str, Any]) -> None:
     assert found["events"] == []
     assert not found["canary"]
     assert not found["kernels"]
-    assert {os.path.splitext(name)[1] for name in found["opened"]} <= {".json", ".safetensors", ".txt"}, (
-        "and no pickle was read"
-    )
+    others = set(found["opened"]) - set(graph_files(FLOAT)) - set(graph_files(INT8))
+    assert {os.path.splitext(name)[1] for name in others} <= {".json", ".safetensors", ".txt"}, "and no pickle was read"
 
 
 @pytest.mark.parametrize("how", ["label", "base"])
@@ -99,6 +103,16 @@ def test_the_harmless_folder_is_loaded_and_its_bait_is_left_alone(
     assert found["code"] == 0, found["message"]
     assert "model.safetensors" in found["tensors"], "the watch notices tensors that are read"
     assert "config.json" in found["opened"]
+    check_nothing_ran(found)
+
+
+def test_harmless_graphs_are_loaded_and_the_bait_beside_them_is_left_alone(
+    watched: dict[tuple[str, str], dict[str, Any]],
+) -> None:
+    found = watched[HARMLESS_GRAPH, "label"]
+    assert found["code"] == 0, found["message"]
+    assert {"openvino.json", *graph_files(FLOAT)} <= set(found["opened"])
+    assert found["tensors"] == [], "nor are the weights that are not needed"
     check_nothing_ran(found)
 
 
