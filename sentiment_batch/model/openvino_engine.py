@@ -26,8 +26,8 @@ def load_engine(graph: Graph, labels: int, dtype: str, streams: int, longest: in
     """An engine that as many threads as it has streams may call at a time; each stream computes on one core.
 
     `dtype`, float32 or bfloat16, is of what is not int8 in the graph; `longest` is the most tokens that a text has,
-    and may be left out for a graph that was made here. Raises `ModelRefused` if OpenVINO cannot compile the graph, if it needs more memory than an encoder, or if a text
-    has not one logit for each label in it.
+    and may be left out for a graph that was made here. Raises `ModelRefused` if OpenVINO cannot compile the graph, if
+    it needs more memory than an encoder, or if a text has not one logit for each label in it.
     """
     options = {
         "NUM_STREAMS": str(streams),
