@@ -17,8 +17,8 @@ from sentiment_batch.model.openvino_runtime import openvino
 
 _TOKENS = 2_048  # of a batch
 _AXES = 8
-# Twice what DeBERTa-v2-xxlarge takes, which needs the most: its keys of 512 positions for each text, the states of each
-# token, its scores of every token with every other.
+# More than DeBERTa-v2-xxlarge takes by its sizes, and no encoder here needs more: its keys of 512 positions for each
+# text, the states of each token, its scores of every token with every other.
 _FOR_A_TEXT, _FOR_A_TOKEN, _FOR_A_PAIR = 2**21, 2**16, 256
 
 

@@ -15,7 +15,7 @@ Tier = Callable[[int, int], int]
 def test_openvino_survives_what_it_is_given(
     optimized_model: Path, tmp_path: Path, tier: Tier, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of runs of 50,000 none died. Before whole numbers were not divided by what may be 0, some did, by SIGFPE."""
+    """Of 15,000 mutants, of all kinds of encoders, none died or hung. Whole numbers divided by 0 had killed before."""
     for each in optimized_model.glob("openvino_*"):
         (tmp_path / each.name).write_bytes(each.read_bytes())
     script = Path(__file__).with_name("graph_mutants.py")
