@@ -88,7 +88,7 @@ def test_the_real_model_says_the_same(tiny_model: Path, tokens: int, error: Exce
     labeller = Labeller(str(tiny_model), dtype="float32", max_length=12)
     texts = ["enak sekali " * (1 + number % 5) + str(number) for number in range(60)]
     ids = labeller.prepare(pa.record_batch({"text": texts})).tokens
-    model = torch_engine._load_model(labeller.folder, torch.float32).eval()
+    model = torch_engine.load_model(labeller.folder, torch.float32).eval()
     alone = classifier(engine_of(model, CPU), 1).logits(ids)
     device = Small(model, tokens, error)
     small = classifier(engine_of(device, CPU), 1_000)
@@ -106,7 +106,7 @@ def job(tiny_model: Path, tmp_path: Path) -> tuple[object, ...]:
 
 def on(monkeypatch: pytest.MonkeyPatch, make: Callable[[torch.nn.Module], torch.nn.Module]) -> None:
     """Let the program load its model onto that device."""
-    monkeypatch.setattr(torch_engine, "engine_of", lambda model, device: engine_of(make(model), device))
+    monkeypatch.setattr(torch_engine, "engine_of", lambda model, *options: engine_of(make(model), *options))
 
 
 def test_the_back_off_is_counted_and_changes_no_row(
