@@ -106,7 +106,7 @@ def job(tiny_model: Path, tmp_path: Path) -> tuple[object, ...]:
 
 def on(monkeypatch: pytest.MonkeyPatch, make: Callable[[torch.nn.Module], torch.nn.Module]) -> None:
     """Let the program load its model onto that device."""
-    monkeypatch.setattr(torch_engine, "engine_of", lambda model, *options: engine_of(make(model), *options))
+    monkeypatch.setattr(torch_engine, "engine_of", lambda model, *others: engine_of(make(model), *others))
 
 
 def test_the_back_off_is_counted_and_changes_no_row(
