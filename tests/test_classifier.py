@@ -4,9 +4,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import pytest
+from conftest import time_limit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -116,6 +118,64 @@ def test_streams_are_at_work_at_the_same_time() -> None:
     assert len(engine.shapes) == 4
 
 
+class SharedDevice(StubEngine):
+    """Has room for so many tokens of all batches that are computed at the moment."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size, self.used = size, 0
+        self.lock, self.meeting = threading.Lock(), threading.Barrier(2)
+
+    def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray | None) -> np.ndarray:
+        with self.lock:
+            fits = self.used + input_ids.size <= self.size
+            self.used += input_ids.size * fits
+            self.failed += not fits
+        with suppress(threading.BrokenBarrierError):
+            self.meeting.wait(0.2)  # for as long as another batch may come
+        if not fits:
+            raise MemoryError
+        try:
+            return super().__call__(input_ids, attention_mask)
+        finally:
+            with self.lock:
+                self.used -= input_ids.size
+
+
+def test_texts_that_only_fit_alone_are_labelled_alone() -> None:
+    texts = [[1, 2, 3, 4], [2, 3, 4, 5], [3, 4, 5, 6], [7]]
+    engine = SharedDevice(5)
+    model = classifier(engine, 4, streams=2)
+    assert model.logits(token_ids(texts)).tolist() == expected(texts)
+    assert model.effort.oom_retries == engine.failed > 0
+    assert model.batch_tokens == 4, "not lower than one text"
+
+
+@pytest.mark.parametrize(("size", "budget"), [(256, 128), (255, 64), (128, 64), (127, 32), (64, 32), (9, 8)])
+def test_the_budget_is_what_fits_into_all_streams_at_once(size: int, budget: int) -> None:
+    engine = SharedDevice(size)
+    model = classifier(engine, 128, streams=2)
+    model.fit_budget(8)
+    assert model.batch_tokens == budget
+    assert (model.effort.oom_retries, model.effort.padded_tokens) == (0, 0)
+    tried = engine.failed
+    engine.meeting.abort()
+    texts = [[number] * 8 for number in range(1, 100)]
+    assert model.logits(token_ids(texts)).tolist() == expected(texts)
+    assert engine.failed == tried or budget == 8
+
+
+def test_the_budget_is_tried_with_padding_which_takes_a_mask() -> None:
+    masks = []
+
+    def engine(input_ids: np.ndarray, attention_mask: np.ndarray | None) -> np.ndarray:
+        masks.append(attention_mask)
+        return np.zeros((len(input_ids), LABELS), np.float32)
+
+    Classifier(engine, LABELS, 64, PAD).fit_budget(16)
+    assert [mask is not None and mask.shape for mask in masks] == [(4, 16)]
+
+
 def test_the_lower_budget_is_remembered() -> None:
     tokens = token_ids([[number] * 8 for number in range(1, 65)])
     engine = StubEngine(lambda rows, width: rows * width > 100)
@@ -141,11 +201,13 @@ def test_no_batch_is_larger_than_the_budget() -> None:
     assert all(rows == 1 or rows * width <= 20 for rows, width in engine.shapes)
 
 
+@pytest.mark.parametrize("streams", [1, 2])
 @pytest.mark.parametrize("texts", [[[1, 2, 3]], [[1, 2, 3], [4]], [[1, 2, 3]] * 9])
-def test_one_text_that_does_not_fit_ends_the_job(texts: list[list[int]]) -> None:
+def test_one_text_that_does_not_fit_ends_the_job(texts: list[list[int]], streams: int) -> None:
     engine = StubEngine(lambda rows, width: width == 3)
-    with pytest.raises(EnvironmentFailure, match=r"out of memory on one text of 3 tokens; give --max-length or more"):
-        classifier(engine, 1000).logits(token_ids(texts))
+    says = r"out of memory on one text of 3 tokens; give --max-length or more"
+    with time_limit(20), pytest.raises(EnvironmentFailure, match=says):
+        classifier(engine, 1000, streams).logits(token_ids(texts))
 
 
 def test_other_errors_are_not_taken_for_memory() -> None:

@@ -2,6 +2,10 @@ import errno
 import json
 import shutil
 import threading
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,9 +15,11 @@ import pytest
 import torch
 from conftest import save_random_model
 
+from sentiment_batch.cores import usable_cores
 from sentiment_batch.errors import EnvironmentFailure, ModelRefused, UsageError
-from sentiment_batch.model import torch_engine
+from sentiment_batch.model import compute, torch_engine
 from sentiment_batch.model.base import load_base_model
+from sentiment_batch.model.compute import Compute
 from sentiment_batch.model.configuration import MODEL_TYPES
 from sentiment_batch.model.folder import read_model_folder
 from sentiment_batch.model.torch_engine import engine_of, load_engine, resolve_device, resolve_dtype, try_out
@@ -153,6 +159,131 @@ def test_another_fault_of_the_device_is_worth_a_retry_of_the_job() -> None:
     engine = engine_of(Failing(RuntimeError("CUDA error: an illegal memory access\nmore")), CPU)
     with pytest.raises(EnvironmentFailure, match="illegal memory access; run again"):
         engine(np.zeros((1, 1), np.int64), None)
+
+
+class FakeGpu:
+    """CUDA's streams and events on a machine without it: tensors stay where they are, and calls are noted."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.calls: list[tuple[str, int]] = []  # what is done, and in which stream
+        self.streams, self.of_thread = 0, threading.local()
+        patch.setattr(torch.Tensor, "to", lambda tensor, _device, non_blocking: tensor)
+        patch.setattr(torch.Tensor, "pin_memory", lambda tensor: self.note("pin") or tensor)
+        for name in ("Stream", "Event", "stream", "default_stream", "synchronize", "empty_cache"):
+            patch.setattr(torch.cuda, name, getattr(self, name))
+
+    def note(self, what: str) -> None:
+        self.calls.append((what, self.stream_of_thread()))
+
+    def stream_of_thread(self) -> int:
+        return getattr(self.of_thread, "stream", 0)
+
+    def Stream(self, _device: torch.device) -> int:  # noqa: N802
+        self.streams += 1
+        return self.streams
+
+    def default_stream(self, _device: torch.device) -> int:
+        return 0
+
+    @contextmanager
+    def stream(self, stream: int) -> Iterator[None]:
+        self.of_thread.stream = stream
+        try:
+            yield
+        finally:
+            self.of_thread.stream = 0
+
+    def Event(self, *, blocking: bool) -> SimpleNamespace:  # noqa: N802
+        assert blocking, "a core would be kept busy with waiting"
+        return SimpleNamespace(record=lambda stream: self.calls.append(("record", stream)), synchronize=self.wait)
+
+    def wait(self) -> None:
+        self.note("wait")
+
+    def synchronize(self, _device: torch.device) -> None:
+        self.note("synchronize")
+
+    def empty_cache(self) -> None:
+        self.note("empty_cache")
+
+
+CUDA = torch.device("cuda")
+
+
+def test_a_gpu_is_waited_for_once_in_a_batch_and_for_its_stream_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = FakeGpu(monkeypatch)
+
+    def answer(ids: torch.Tensor, mask: torch.Tensor | None) -> Any:
+        gpu.note("compute")
+        assert mask is not None
+        return SimpleNamespace(logits=torch.stack([ids.sum(1), mask.sum(1)], 1).bfloat16())
+
+    engine = engine_of(Giving(answer), CUDA, streams=2)
+    assert gpu.calls == [("synchronize", 0)], "the weights are there before a stream computes with them"
+    for stream in (1, 2, 1):
+        del gpu.calls[:]
+        logits = engine(np.array([[2, 9, 3], [2, 3, 0]]), np.array([[1, 1, 1], [1, 1, 0]]))
+        assert (logits.dtype, logits.tolist()) == (np.float32, [[14, 3], [5, 2]])
+        begun = [(what, stream) for what in ("pin", "pin", "compute", "pin", "record")]
+        assert gpu.calls == [*begun, ("wait", 0)]
+
+
+def test_one_stream_of_a_gpu_is_the_default_one_behind_the_steps_of_a_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = FakeGpu(monkeypatch)
+    engine_of(Giving(lambda ids, mask: logits(2, 3)), CUDA)(np.zeros((2, 4), np.int64), None)
+    assert gpu.streams == 0
+    assert ("record", 0) in gpu.calls
+
+
+def test_no_two_batches_share_a_stream_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = FakeGpu(monkeypatch)
+    together, seen = threading.Barrier(2, timeout=10), []
+
+    def answer(ids: torch.Tensor, _mask: torch.Tensor | None) -> Any:
+        together.wait()
+        seen.append(gpu.stream_of_thread())
+        together.wait()
+        if ids.shape[1] == 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return logits(len(ids), 3)
+
+    engine = engine_of(Giving(answer), CUDA, streams=2)
+    for width in (5, 4, 3):  # a batch that failed gives its stream back
+        with ThreadPoolExecutor(2) as pool:
+            both = [pool.submit(engine, np.zeros((2, width), np.int64), None) for _ in range(2)]
+        assert [type(each.exception()) for each in both] == [MemoryError if width == 5 else type(None)] * 2
+    assert [set(seen[at : at + 2]) for at in (0, 2, 4)] == [{1, 2}] * 3
+    assert gpu.calls.count(("empty_cache", 0)) == 2
+
+
+def test_what_a_failed_batch_held_is_free_before_the_cache_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = FakeGpu(monkeypatch)
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def answer(ids: torch.Tensor, _mask: torch.Tensor | None) -> Any:
+        activations = torch.zeros(ids.shape)
+        held.append(weakref.ref(activations))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: gpu.calls.append(("empty", held[0]() is not None)))
+    with pytest.raises(MemoryError):
+        engine_of(Giving(answer), CUDA, streams=2)(np.zeros((2, 4), np.int64), None)
+    assert gpu.calls[-1] == ("empty", False)
+
+
+def test_a_gpu_gets_two_batches_at_a_time(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, given = read_model_folder(str(tiny_model)), []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch_engine, "load_engine", lambda *arguments: given.append(arguments))
+    for device in ("cuda", "cpu"):
+        on_device = Compute("torch", device, "bfloat16")
+        compute.load_engine(folder, on_device)
+        streams = 2 if device == "cuda" else usable_cores()
+        threads = None if device == "cuda" else 1
+        assert given.pop() == (folder, torch.device(device), torch.bfloat16, threads, streams)
+        assert on_device.streams == streams
 
 
 class Giving(torch.nn.Module):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -42,33 +43,42 @@ class Classifier:
     def logits(self, tokens: TokenIds, done: Callable[[int], None] = lambda _: None) -> np.ndarray:
         """float32 [texts, labels], in the order of the texts; `done` is told the number of texts behind each batch.
 
-        A batch that does not fit in memory is halved and done again, behind the others. Raises `EnvironmentFailure` if
-        one text alone does not fit, and `Stopped` between two batches after a signal.
+        A batch that does not fit in memory is halved and done again, behind the others and with no other beside it.
+        Raises `EnvironmentFailure` if one text alone does not fit, and `Stopped` between two batches after a signal.
         """
         logits = np.empty((len(tokens.lengths), self.labels), np.float32)
-
-        def label_batch(rows: np.ndarray) -> np.ndarray | None:
-            """None if there is no room: the error is gone with its traceback, which would keep its tensors alive."""
-            try:
-                return self.engine(*pad(tokens, rows, self.pad_token_id))
-            except MemoryError:
-                return None
-
-        waiting = list(plan_batches(tokens.lengths, self.batch_tokens))
+        label_batch = partial(self._label_batch, tokens)
+        waiting, streams = list(plan_batches(tokens.lengths, self.batch_tokens)), self.streams
         while waiting:
             too_large = []
-            for rows, found in in_threads(label_batch, self._within_budget(waiting, tokens.lengths), self.streams):
+            for rows, found in in_threads(label_batch, self._within_budget(waiting, tokens.lengths), streams):
                 width = int(tokens.lengths[rows].max())
                 if found is None:
-                    self._shrink(len(rows), width)
+                    self._shrink(len(rows), width, alone=streams == 1)
                     too_large.append(rows)
                     continue
                 logits[rows] = found
                 self.effort.tokens += int(tokens.lengths[rows].sum())
                 self.effort.padded_tokens += len(rows) * width
                 done(len(rows))
-            waiting = too_large
+            waiting, streams = too_large, 1
         return logits
+
+    def fit_budget(self, width: int) -> None:
+        """Halve the budget until there is room for a batch of texts of so many tokens in each stream at once.
+
+        Done before the first row, what fits does not depend on the texts: a job that goes on in another run on such a
+        device cuts the batches that it would have cut in one.
+        """
+        while (rows := self.batch_tokens // width) > 1:
+            lengths = np.full(rows, width, np.int32)
+            lengths[-1] -= 1  # so that there is a mask, which takes room too
+            starts, truncated = np.zeros(rows, np.int64), np.zeros(rows, bool)
+            texts = TokenIds(np.full(width, self.pad_token_id, np.int32), starts, lengths, truncated)
+            tried = in_threads(partial(self._label_batch, texts), [np.arange(rows)] * self.streams, self.streams)
+            if all(found is not None for _, found in list(tried)):
+                return
+            self.batch_tokens //= 2
 
     def _within_budget(self, batches: list[np.ndarray], lengths: np.ndarray) -> Iterator[np.ndarray]:
         """The batches, halved as often as the budget of the moment asks for."""
@@ -82,8 +92,15 @@ class Classifier:
                 else:
                     yield rows
 
-    def _shrink(self, rows: int, width: int) -> None:
-        if rows == 1:
+    def _shrink(self, rows: int, width: int, alone: bool) -> None:
+        if rows == 1 and alone:
             raise EnvironmentFailure(f"out of memory on one text of {width} tokens; give --max-length or more memory")
-        self.batch_tokens = min(self.batch_tokens, rows // 2 * width)
+        self.batch_tokens = min(self.batch_tokens, max(1, rows // 2) * width)
         self.effort.oom_retries += 1
+
+    def _label_batch(self, tokens: TokenIds, rows: np.ndarray) -> np.ndarray | None:
+        """None if there is no room: the error is gone with its traceback, which would keep its tensors alive."""
+        try:
+            return self.engine(*pad(tokens, rows, self.pad_token_id))
+        except MemoryError:
+            return None

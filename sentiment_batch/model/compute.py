@@ -13,6 +13,7 @@ from sentiment_batch.model.graph_file import read_graph
 from sentiment_batch.model.graphs import FLOAT, INT8, GraphFiles, find_graphs
 
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 65_536}
+_GPU_STREAMS = 2
 _GPUS = ("nvidia[0-9]*", "dxg", "kfd")  # what Linux, WSL and AMD's driver name them
 
 log = logging.getLogger(__name__)
@@ -37,9 +38,10 @@ class Compute:
         """How many batches are computed at a time.
 
         On a CPU a core for each batch beats all cores for one: nobody waits for the slowest core, and the bits of a
-        result do not depend on how many there are.
+        result do not depend on how many there are. On a GPU the kernels of one batch run while the other is padded,
+        begun and fetched.
         """
-        return usable_cores() if self.device_kind == "cpu" else 1
+        return usable_cores() if self.device_kind == "cpu" else _GPU_STREAMS
 
     @property
     def batch_tokens(self) -> int:
@@ -91,7 +93,8 @@ def load_engine(folder: ModelFolder, compute: Compute) -> Engine:
 
         device = torch_engine.resolve_device(compute.device)
         threads = 1 if compute.device_kind == "cpu" else None
-        engine = torch_engine.load_engine(folder, device, torch_engine.resolve_dtype(compute.dtype, device), threads)
+        precision = torch_engine.resolve_dtype(compute.dtype, device)
+        engine = torch_engine.load_engine(folder, device, precision, threads, compute.streams)
     folder.check_unchanged()
     slow = compute.engine == "torch" and compute.device_kind == "cpu"
     hint = f"; faster after: sentiment-batch optimize --model {folder.path}" if slow and not find_graphs(folder) else ""

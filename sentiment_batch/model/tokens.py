@@ -83,21 +83,33 @@ def tokenise(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> Tok
     if room < 0:
         raise ModelRefused(f"{TOKENIZER} puts more special tokens around a text than the {max_length} that it may have")
     limit = max_length * _CHARACTERS_PER_TOKEN
-    truncated = np.zeros(len(texts), bool)
-    lengths = np.zeros(len(texts), np.int32)
+    characters = np.fromiter(map(len, texts), np.int64, len(texts))
+    found = np.zeros(len(texts), np.int32)
     pieces = [np.zeros(0, np.int32)]  # arrays, because a list of Python numbers takes nine times the memory
     for first in range(0, len(texts), _TEXTS_AT_ONCE):
         stop.check()
-        cut = [text[:limit] for text in texts[first : first + _TEXTS_AT_ONCE]]
-        rows: list[list[int]] = []
-        for row, encoding in enumerate(_encode(tokenizer, cut, special=False), first):
-            ids = encoding.ids
-            truncated[row] = len(ids) > room or len(texts[row]) > limit
-            rows.append([*before, *ids[:room], *after])
-            lengths[row] = len(rows[-1])
+        encodings = _encode(tokenizer, [text[:limit] for text in texts[first : first + _TEXTS_AT_ONCE]], special=False)
+        found[first : first + len(encodings)] = [len(each) for each in encodings]
+        rows = (each.ids if len(each) <= room else each.ids[:room] for each in encodings)
         pieces.append(np.fromiter(chain.from_iterable(rows), np.int32))
+    lengths = np.minimum(found, room).astype(np.int32) + np.int32(len(before) + len(after))
     starts = np.cumsum(lengths, dtype=np.int64) - lengths
-    return TokenIds(np.concatenate(pieces), starts, lengths, truncated)
+    flat = _between(before, np.concatenate(pieces), after, starts, lengths)
+    return TokenIds(flat, starts, lengths, (found > room) | (characters > limit))
+
+
+def _between(
+    before: list[int], ids: np.ndarray, after: list[int], starts: np.ndarray, lengths: np.ndarray
+) -> np.ndarray:
+    """The ids of all texts with the special ones around each of them: int32 [sum of lengths]."""
+    flat = np.empty(int(lengths.sum()), np.int32)
+    special = np.zeros(len(flat), bool)
+    for place, token in enumerate(before):
+        flat[starts + place], special[starts + place] = token, True
+    for place, token in enumerate(reversed(after), 1):
+        flat[starts + lengths - place], special[starts + lengths - place] = token, True
+    flat[~special] = ids
+    return flat
 
 
 def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:

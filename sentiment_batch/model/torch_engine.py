@@ -4,6 +4,7 @@ import contextlib
 import re
 import warnings
 from collections.abc import Iterator
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,12 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
-def load_engine(folder: ModelFolder, device: torch.device, dtype: torch.dtype, threads: int | None = None) -> Engine:
+def load_engine(
+    folder: ModelFolder, device: torch.device, dtype: torch.dtype, threads: int | None = None, streams: int = 1
+) -> Engine:
     """An engine that computes in so many threads, on a CPU, or in PyTorch's own number of them.
+
+    As many threads as it has streams may call it at a time.
 
     Raises `ModelRefused` if the weights are not exactly those that the configuration asks for.
 
@@ -63,17 +68,27 @@ def load_engine(folder: ModelFolder, device: torch.device, dtype: torch.dtype, t
         raise EnvironmentFailure(
             f"the model cannot be moved to {device}: {_first_line(error)}; run again when the device is free"
         ) from error
-    return engine_of(model.eval(), device, threads)
+    return engine_of(model.eval(), device, threads, streams)
 
 
-def engine_of(model: torch.nn.Module, device: torch.device, threads: int | None = None) -> Engine:
-    """The engine of a model that is on the device already."""
+def engine_of(model: torch.nn.Module, device: torch.device, threads: int | None = None, streams: int = 1) -> Engine:
+    """The engine of a model that is on the device already.
+
+    On a GPU each of several batches at a time has a CUDA stream for itself: while one is padded, begun or fetched, the
+    kernels of the others run. With one stream it is the default one, behind whatever else was begun there.
+    """
+    free: SimpleQueue[torch.cuda.Stream] = SimpleQueue()
+    if device.type == "cuda":
+        for stream in _cuda_streams(device, streams):
+            free.put(stream)
 
     def engine(input_ids: np.ndarray, attention_mask: np.ndarray | None) -> np.ndarray:
         if threads and torch.get_num_threads() != threads:
             torch.set_num_threads(threads)  # of this thread, and of those to come
         try:
-            return _logits(model, device, input_ids, attention_mask)
+            if device.type == "cuda":
+                return _logits_of_stream(model, device, free, input_ids, attention_mask)
+            return _logits(model, device, input_ids, attention_mask).numpy()
         except RuntimeError as error:
             if _is_out_of_memory(error):
                 full = True
@@ -87,15 +102,51 @@ def engine_of(model: torch.nn.Module, device: torch.device, threads: int | None 
     return engine
 
 
+def _cuda_streams(device: torch.device, count: int) -> list[torch.cuda.Stream]:
+    if count == 1:
+        return [torch.cuda.default_stream(device)]
+    torch.cuda.synchronize(device)  # new streams do not wait for the default one, which brought the weights
+    return [torch.cuda.Stream(device) for _ in range(count)]  # type: ignore[no-untyped-call]
+
+
+def _logits_of_stream(
+    model: torch.nn.Module,
+    device: torch.device,
+    free: "SimpleQueue[torch.cuda.Stream]",
+    input_ids: np.ndarray,
+    attention_mask: np.ndarray | None,
+) -> np.ndarray:
+    """By a stream that no other batch has meanwhile; waits for that stream alone, and sleeps until it is done."""
+    stream = free.get()
+    try:
+        with torch.cuda.stream(stream):
+            found = _logits(model, device, input_ids, attention_mask)
+            logits = torch.empty(found.shape).pin_memory()
+            logits.copy_(found, non_blocking=True)
+            done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+            done.record(stream)
+        done.synchronize()
+        return logits.numpy()
+    finally:
+        free.put(stream)
+
+
 def _logits(
     model: torch.nn.Module, device: torch.device, input_ids: np.ndarray, attention_mask: np.ndarray | None
-) -> np.ndarray:
+) -> torch.Tensor:
+    """float32 [rows, labels], on the device. On a GPU it is begun, not waited for."""
     with torch.inference_mode():
-        ids = torch.from_numpy(input_ids).to(device, non_blocking=True)
         # transformers takes a missing mask to be all ones, and then skips the masking in attention
-        mask = None if attention_mask is None else torch.from_numpy(attention_mask).to(device)
-        logits: np.ndarray = model(input_ids=ids, attention_mask=mask).logits.float().cpu().numpy()
-        return logits
+        mask = None if attention_mask is None else _to(device, attention_mask)
+        logits: torch.Tensor = model(input_ids=_to(device, input_ids), attention_mask=mask).logits
+        return logits.float()
+
+
+def _to(device: torch.device, array: np.ndarray) -> torch.Tensor:
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()  # a copy out of other memory would be waited for
+    return tensor.to(device, non_blocking=True)
 
 
 def load_model(folder: ModelFolder, dtype: torch.dtype) -> torch.nn.Module:
@@ -135,7 +186,7 @@ def try_out(model: torch.nn.Module, labels: int, where: str) -> None:
     ids = np.zeros((2, 4), np.int64)
     for mask in (None, np.array([[1, 1, 1, 1], [1, 1, 0, 0]], np.int64)):
         try:
-            shape = _logits(model.eval(), torch.device("cpu"), ids, mask).shape
+            shape = tuple(_logits(model.eval(), torch.device("cpu"), ids, mask).shape)
         except Exception as error:
             if isinstance(error, MemoryError) or _is_out_of_memory(error):
                 raise MemoryError from error
