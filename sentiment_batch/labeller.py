@@ -149,9 +149,12 @@ class Labeller:
         compute = self.compute
         batch_tokens = self.options.batch_tokens or compute.batch_tokens
         engine = load_engine(self.folder, compute)
-        return Classifier(
+        classifier = Classifier(
             engine, len(self.labels), batch_tokens, self.folder.pad_token_id, self.effort, compute.streams
         )
+        if compute.device_kind == "cuda" and not self.options.batch_tokens:
+            classifier.fit_budget(self.max_length)
+        return classifier
 
     @cached_property
     def compute(self) -> Compute:

@@ -229,7 +229,7 @@ def test_streams_and_the_size_of_a_batch_are_of_the_device(monkeypatch: pytest.M
     assert (found.device_kind, found.streams, found.batch_tokens) == ("cpu", 7, 2_048)
     assert str(found) == "openvino in int8 on 7 cores"
     found = Compute("torch", "cuda:1", "float16")
-    assert (found.device_kind, found.streams, found.batch_tokens) == ("cuda", 1, 65_536)
+    assert (found.device_kind, found.streams, found.batch_tokens) == ("cuda", 2, 65_536)
     assert str(found) == "torch in float16 on cuda:1"
 
 
