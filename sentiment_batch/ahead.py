@@ -4,6 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from queue import Empty, Full, Queue
 from typing import TypeVar
 
@@ -80,12 +81,8 @@ def in_threads(
     pool = ThreadPoolExecutor(threads, getattr(function, "__name__", "in_threads"))
     try:
         while True:
-            while len(running) <= threads:
-                for item in waiting:
-                    running.append((item, pool.submit(function, item)))
-                    break
-                else:
-                    break
+            for item in islice(waiting, threads + 1 - len(running)):
+                running.append((item, pool.submit(function, item)))
             if not running:
                 return
             item, future = running.popleft()

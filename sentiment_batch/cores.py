@@ -12,7 +12,7 @@ def usable_cores(root: Path = Path("/")) -> int:
     Of a quota a fraction of a core counts as one. `root` is where the system's files are looked for.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, *(math.ceil(quota) for quota in _quotas(root)), cores))
+    return max(1, min([cores, *map(math.ceil, _quotas(root))]))
 
 
 def _quotas(root: Path) -> Iterator[float]:

@@ -12,7 +12,6 @@ from sentiment_batch.labeller import Labeller
 from sentiment_batch.labelling import (
     check_compute,
     compute_of,
-    device_kind,
     labelled_chunks,
     model_section,
     open_labeller,
@@ -31,6 +30,7 @@ from sentiment_batch.measure.metrics import (
 )
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.measure.summary import figure
+from sentiment_batch.model.compute import device_kind
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, shard_sha256
 from sentiment_batch.read.split import are_labels, describe, label_names, shown_label
 from sentiment_batch.write.claim import Identity

@@ -7,8 +7,8 @@ import pyarrow as pa
 from sentiment_batch.config import ScoreOptions
 from sentiment_batch.errors import UsageError
 from sentiment_batch.labeller import Labeller
-from sentiment_batch.labelling import device_kind
 from sentiment_batch.measure.counts import Counts, count_rows
+from sentiment_batch.model.compute import device_kind
 from sentiment_batch.read.columns import shown_columns
 from sentiment_batch.read.plan import Inputs
 from sentiment_batch.write.claim import Identity

@@ -95,11 +95,6 @@ def rejects_in_words(store: Store, parts: Iterable[Part]) -> str:
     return f"{f'of the first {len(rejects):,} rejects, ' if more else ''}{', '.join(counts)}"
 
 
-def device_kind(device: str) -> str:
-    """cuda:0 and cuda:1 are one kind of device: which of them a night gets is not part of its job."""
-    return device.partition(":")[0]
-
-
 def compute_of(labeller: Labeller) -> dict[str, Any]:
     """What ran the model: two of them may differ in the last bits of a probability, so an output has one."""
     compute = labeller.compute

@@ -3,9 +3,6 @@
 import hashlib
 import json
 import logging
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,11 +17,11 @@ from sentiment_batch.model.folder import ModelFolder, read_model_folder
 from sentiment_batch.model.graphs import GRAPHS, RECORD, graph_files
 from sentiment_batch.read.sample import sample_texts
 from sentiment_batch.read.split import Split, read_split
+from sentiment_batch.write.claim import SCRATCH
 from sentiment_batch.write.lock import lock
 from sentiment_batch.write.store import Folder, create_json, read_json
 
 _CALIBRATION_TEXTS = 1_000
-_SCRATCH = ".optimize.wip"
 
 log = logging.getLogger(__name__)
 
@@ -53,27 +50,16 @@ def optimize(options: OptimizeOptions) -> Metrics:
     try:
         from sentiment_batch.optimizing import make_graphs  # PyTorch and NNCF take seconds to load
 
-        with _scratch(store.path) as scratch:
-            made = make_graphs(folder, texts, split, options.max_drop, scratch)
-            folder.check_unchanged()
-            head = {"schema_version": 1, "made_by": MADE_BY, "model": folder.digest, "identity": identity}
-            record = {**head, **made, "run": clock.section()}
-            _publish(record, scratch, store)
+        scratch = store.own_scratch(held.alone)
+        made = make_graphs(folder, texts, split, options.max_drop, scratch)
+        folder.check_unchanged()
+        head = {"schema_version": 1, "made_by": MADE_BY, "model": folder.digest, "identity": identity}
+        record = {**head, **made, "run": clock.section()}
+        _publish(record, scratch, store)
         return _metrics(record, folder, clock)
     finally:
+        store.delete(SCRATCH)
         held.leave()
-
-
-@contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """A folder in the model's, for this run; what a killed run left in it is taken away."""
-    path = folder / _SCRATCH
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir()
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _publish(record: dict[str, Any], scratch: Path, store: Folder) -> None:

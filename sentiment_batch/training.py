@@ -19,7 +19,7 @@ from sentiment_batch.model.recipe import SCRATCH, Recipe
 from sentiment_batch.model.saved import save_model
 from sentiment_batch.model.scratch import make_scratch_model, soft_targets
 from sentiment_batch.model.tokens import tokenise
-from sentiment_batch.model.torch_engine import resolve_device
+from sentiment_batch.model.torch_engine import resolve_device, resolve_dtype
 from sentiment_batch.read.split import Splits
 from sentiment_batch.write.claim import CHECKPOINT, STATE, Identity
 from sentiment_batch.write.commit import Work
@@ -149,12 +149,6 @@ def _class_weights(one_hot: np.ndarray, kind: str) -> np.ndarray:
 
 
 def _autocast(dtype: str, device: torch.device) -> torch.dtype | None:
-    """bfloat16 where the device computes in it; no autocast for float32."""
-    if dtype == "auto":
-        native = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else _cpu_has_bf16()
-        dtype = "bfloat16" if native else "float32"
-    return torch.bfloat16 if dtype == "bfloat16" else None
-
-
-def _cpu_has_bf16() -> bool:
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    """bfloat16 where the device computes in it; no autocast for float32, nor in place of float16."""
+    found = resolve_dtype(dtype, device)
+    return found if found == torch.bfloat16 else None

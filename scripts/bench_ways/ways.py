@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 import pyarrow.parquet as pq
 
 from bench_ways.child import Failed, Usage, run
-from sentiment_batch.config import COMMANDS, LabelOptions
+from sentiment_batch.config import LabelOptions
 
 Figures = dict[str, Any]
 
@@ -59,8 +59,6 @@ def why_not(way: Way) -> str | None:
         for option, value in (("engine", way.engine), ("dtype", way.dtype)):
             if value not in get_args(hints[option]):
                 return f"the program has no --{option} {value}"
-        if way.engine == "openvino" and "optimize" not in COMMANDS:
-            return "the program has no command optimize"
     if way.needs and find_spec(way.needs) is None:
         return f"{way.needs} is not installed; see scripts/setup bench"
     return None

@@ -31,7 +31,7 @@ class Compute:
     @property
     def device_kind(self) -> str:
         """cpu or cuda."""
-        return self.device.partition(":")[0]
+        return device_kind(self.device)
 
     @property
     def streams(self) -> int:
@@ -49,8 +49,13 @@ class Compute:
         return BATCH_TOKENS[self.device_kind]
 
     def __str__(self) -> str:
-        cores = f" on {self.streams} cores" if self.device_kind == "cpu" else ""
-        return f"{self.engine} in {self.dtype} on {self.device}".removesuffix(" on cpu" if cores else "") + cores
+        where = f"{self.streams} cores" if self.device_kind == "cpu" else self.device
+        return f"{self.engine} in {self.dtype} on {where}"
+
+
+def device_kind(device: str) -> str:
+    """cuda:0 and cuda:1 are one kind of device: which of them a night gets is not part of its job."""
+    return device.partition(":")[0]
 
 
 def resolve_compute(folder: ModelFolder, engine: str, device: str, dtype: str, root: Path = Path("/")) -> Compute:

@@ -50,7 +50,9 @@ def load_engine(graph: Graph, labels: int, dtype: str, streams: int, longest: in
     except Exception as error:
         if is_out_of_memory(error):
             raise MemoryError from error
-        raise ModelRefused(f"{graph.path} cannot be loaded: {_first_line(error)}; label with --engine torch") from error
+        raise ModelRefused(
+            f"{graph.path} cannot be loaded: {_in_one_line(error)}; label with --engine torch"
+        ) from error
 
     engine = partial(_logits, requests, graph)
     _try_out(engine, labels, graph.path)
@@ -69,7 +71,7 @@ def _logits(
     except Exception as error:
         if not is_out_of_memory(error):
             raise EnvironmentFailure(
-                f"{graph.path}: OpenVINO failed: {_first_line(error)}; run again to go on"
+                f"{graph.path}: OpenVINO failed: {_in_one_line(error)}; run again to go on"
             ) from error
     finally:
         requests.put(request)
@@ -82,7 +84,7 @@ def _try_out(engine: Engine, labels: int, path: Path) -> None:
         shape = engine(ids, np.array([[1, 1, 1, 1], [1, 1, 0, 0]], np.int64)).shape
     except EnvironmentFailure as error:
         raise ModelRefused(
-            f"{path} cannot label a text: {_first_line(error.__cause__)}; label with --engine torch"
+            f"{path} cannot label a text: {_in_one_line(error.__cause__)}; label with --engine torch"
         ) from error
     if shape != (2, labels):
         raise ModelRefused(
@@ -95,5 +97,5 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)
 
 
-def _first_line(error: BaseException | None) -> str:
+def _in_one_line(error: BaseException | None) -> str:
     return " ".join(str(error).split())[:300]
