@@ -293,7 +293,7 @@ def stages(bench: Bench) -> Iterator[Figure]:
         ("read", read),
         ("tokenise", lambda: labeller.prepare(batch)),
         ("tokenise, the library's encode in it", encode),
-        ("pad", lambda: [pad(prepared.tokens, each, 0) for each in batches]),
+        ("pad", lambda: [pad(prepared.tokens, each.rows, 0, each.width) for each in batches]),
         ("engine, with pad", lambda: labeller.classifier.logits(prepared.tokens)),
         ("label, without the engine", label),
         ("write", write),
@@ -309,7 +309,7 @@ def engine_alone(bench: Bench) -> Iterator[Figure]:
     best, flops = 0.0, flops_of(bench, tokens.lengths)
     for budget in bench.sizes.budgets:
         for lengths in (tokens.lengths, many):
-            padded = sum(len(each) * int(lengths[each[0]]) for each in plan_batches(lengths, budget))
+            padded = sum(len(each.rows) * each.width for each in plan_batches(lengths, budget))
             yield f"{budget} tokens, chunk of {len(lengths)}: padding", 100 * (1 - lengths.sum() / padded), "%"
     engines = {streams: bench.engine(streams) for streams in (1, 2)}
     for budget, streams in product(bench.sizes.budgets, engines):

@@ -53,12 +53,12 @@ def make_graphs(
     log.info("calibrating int8 by %d texts", len(texts))
     seen = tokenise(tokenizer, texts, folder.max_length)
     int8 = quantise(graph, _one_by_one(seen, folder.pad_token_id)[:_RANGE_TEXTS])
-    _correct(folder, int8, seen, reference, scratch, best)
+    _correct(folder, int8, seen, reference, scratch)
     hashes[INT8] = save(int8, scratch / GRAPHS[INT8])
     engines = {
         "float32": reference,
         FLOAT: _engine(folder, scratch, FLOAT, best),
-        INT8: _engine(folder, scratch, INT8, best),
+        INT8: _engine(folder, scratch, INT8, INT8),
     }
     log.info("judging it by %d texts", len(split.texts))
     found = _compare(folder, engines, tokenise(tokenizer, split.texts, folder.max_length), split)
@@ -69,12 +69,12 @@ def make_graphs(
     return {"graphs": hashes, "measured": measured}
 
 
-def _correct(folder: ModelFolder, int8: Any, seen: TokenIds, reference: Engine, scratch: Path, dtype: str) -> None:
+def _correct(folder: ModelFolder, int8: Any, seen: TokenIds, reference: Engine, scratch: Path) -> None:
     """Fit the head of the int8 graph to the logits of the model in float32, by the texts of calibration."""
     labels = len(folder.labels)
     looking, outputs = with_features(int8)
     save(looking, scratch / GRAPHS[INT8])
-    found = _classifier(folder, _engine(folder, scratch, INT8, dtype, outputs), outputs).logits(seen)
+    found = _classifier(folder, _engine(folder, scratch, INT8, INT8, outputs), outputs).logits(seen)
     errors = _classifier(folder, reference, labels).logits(seen) - found[:, :labels]
     correct_head(int8, *correction(found[:, labels:], errors))
 

@@ -19,31 +19,50 @@ def token_ids(texts: list[list[int]]) -> TokenIds:
     return TokenIds(flat, starts, lengths, np.zeros(len(texts), bool))
 
 
-def planned(lengths: list[int], budget: int) -> list[list[int]]:
-    return [batch.tolist() for batch in plan_batches(np.array(lengths, np.int32), budget)]
+def planned(lengths: list[int], budget: int) -> list[tuple[list[int], int]]:
+    return [(rows.tolist(), width) for rows, width in plan_batches(np.array(lengths, np.int32), budget)]
 
 
 @settings(max_examples=80, deadline=None)
 @given(some_lengths, st.integers(1, 200))
 def test_every_row_once_within_the_budget_longest_first(lengths: list[int], budget: int) -> None:
     batches = planned(lengths, budget)
-    order = [row for batch in batches for row in batch]
+    order = [row for rows, _ in batches for row in rows]
     assert sorted(order) == list(range(len(lengths)))
-    assert all(len(batch) == 1 or len(batch) * lengths[batch[0]] <= budget for batch in batches)
+    assert all(len(rows) == 1 or len(rows) * width <= budget for rows, width in batches)
+    assert all(width >= lengths[rows[0]] for rows, width in batches)
     assert order == sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
 
 
 @settings(max_examples=80, deadline=None)
 @given(some_lengths, st.integers(1, 200))
 def test_every_batch_but_the_last_is_full(lengths: list[int], budget: int) -> None:
-    for batch in planned(lengths, budget)[:-1]:
-        assert len(batch) == max(1, budget // lengths[batch[0]])
+    for rows, width in planned(lengths, budget)[:-1]:
+        assert len(rows) == max(1, budget // width)
+
+
+@settings(max_examples=80, deadline=None)
+@given(some_lengths, st.integers(1, 200))
+def test_a_shape_costs_at_most_128_tokens_of_padding_beyond_that_of_its_first_batch(
+    lengths: list[int], budget: int
+) -> None:
+    spent: dict[int, int] = {}
+    for rows, width in planned(lengths, budget):
+        if width in spent:
+            spent[width] += (width - lengths[rows[0]]) * len(rows)
+        else:
+            assert width == lengths[rows[0]], "a new shape is that of its longest text"
+            spent[width] = 0
+    assert all(each <= 128 for each in spent.values())
 
 
 def test_batches_by_hand() -> None:
-    assert planned([3, 9, 3, 4, 9, 1], 18) == [[1, 4], [3, 0, 2, 5]]
-    assert planned([4, 4, 4, 5, 5, 4], 20) == [[3, 4, 0, 1], [2, 5]]
-    assert planned([7], 1) == [[0]]
+    assert planned([3, 9, 3, 4, 9, 1], 18) == [([1, 4], 9), ([3, 0], 9), ([2, 5], 9)]
+    assert planned([4, 4, 4, 5, 5, 4], 20) == [([3, 4, 0, 1], 5), ([2, 5], 5)]
+    assert planned([300, 100, 2, 1], 300) == [([0], 300), ([1, 2, 3], 100)]
+    assert planned([300, 173, 172, 172], 300) == [([0], 300), ([1], 300), ([2], 172), ([3], 172)]
+    assert planned([200, 150, 140, 3], 1) == [([0], 200), ([1], 200), ([2], 200), ([3], 3)]
+    assert planned([7], 1) == [([0], 7)]
     assert planned([], 100) == []
 
 
@@ -51,10 +70,10 @@ def test_a_shuffled_dump_has_few_shapes_and_hardly_any_padding() -> None:
     """Texts as long as SmSA's, in a chunk of the default size: at most 2 % of the tokens are padding."""
     lengths = np.random.default_rng(1).gamma(2.5, 28, 32_768).clip(3, 512).astype(np.int32)
     batches = list(plan_batches(lengths, 2_048))
-    shapes = {(len(batch), lengths[batch[0]]) for batch in batches}
-    padded = sum(len(batch) * int(lengths[batch[0]]) for batch in batches)
-    assert padded < 1.02 * lengths.sum()
-    assert len(shapes) < len(batches) / 3
+    shapes = {(len(rows), width) for rows, width in batches}
+    padded = sum(len(rows) * width for rows, width in batches)
+    assert padded < 1.01 * lengths.sum()
+    assert len(shapes) < len(batches) / 7
 
 
 @settings(max_examples=100, deadline=None)
@@ -72,6 +91,10 @@ def test_padding_is_that_of_a_plain_loop(texts: list[list[int]], pad_token_id: i
         assert mask.tolist() == [[1] * (width - gap) + [0] * gap for gap in missing]
     else:
         assert mask is None
+    wider, mask = pad(token_ids(texts), np.array(rows), pad_token_id, width + 2)
+    assert wider.tolist() == [each + [pad_token_id] * 2 for each in ids.tolist()]
+    assert mask is not None
+    assert mask.sum(axis=1).tolist() == [len(texts[row]) for row in rows]
 
 
 @pytest.mark.parametrize("pad_token_id", [0, 1, 50_283])

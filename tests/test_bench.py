@@ -180,7 +180,7 @@ def test_a_whole_run_on_a_tiny_model(tiny_model: Path, tmp_path: Path) -> None:
     rows = Labeller(str(tiny_model)).prepare(pq.read_table(tmp_path / "work" / "dump.parquet").to_batches()[0])
     lengths = rows.tokens.lengths
     assert compared["tokens"] == lengths.sum()
-    computed = sum(len(batch) * lengths[batch].max() for batch in plan_batches(lengths, BATCH_TOKENS["cpu"]))
+    computed = sum(len(batch.rows) * batch.width for batch in plan_batches(lengths, BATCH_TOKENS["cpu"]))
     assert ours["padding_share"] == pytest.approx(1 - lengths.sum() / computed, abs=1e-4)
     lines = [line.split("|")[1].strip() for line in ended.stdout.split("\n") if line.startswith("| ")]
     assert lines.count("torch-float32") == 2

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -73,11 +74,51 @@ def test_arrays_of_any_layout_are_read_as_they_are(engine: Engine) -> None:
 
 
 def test_int8_is_near(optimized_model: Path, engine: Engine) -> None:
-    small = load_engine(read_graph(optimized_model / "openvino_int8.xml"), 3, "float32", 1, 64)
+    small = load_engine(read_graph(optimized_model / "openvino_int8.xml"), 3, "int8", 1, 64)
     found = np.concatenate([small(*each) for each in batches()])
     exact = np.concatenate([engine(*each) for each in batches()])
     assert not np.allclose(found, exact, atol=1e-4), "it is another graph"
     assert np.corrcoef(found.ravel(), exact.ravel())[0, 1] > 0.5
+
+
+def kernels(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:
+    """A list that gets, of each model that is compiled from now on, how often it has which kernel."""
+    real, found = openvino.Core.compile_model, []
+
+    def compile_model(core: Any, *given: Any) -> Any:
+        compiled = real(core, *given)
+        found.append(Counter(op.get_rt_info()["layerType"].astype(str) for op in compiled.get_runtime_model().get_ops()))
+        return compiled
+
+    monkeypatch.setattr(openvino.Core, "compile_model", compile_model)
+    return found
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_attention_is_no_kernel_of_its_own_which_is_slow_for_most_widths(
+    graph: Graph, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = kernels(monkeypatch)
+    load_engine(graph, 3, dtype, 1)
+    assert found[0]["Subgraph"] == 0
+    assert found[0]["Softmax"] == 2, "one for each layer"
+    assert found[0]["MatMul"] >= 3
+
+
+def test_an_openvino_without_the_internal_option_does_without_it(
+    graph: Graph, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = openvino.Core.compile_model
+
+    def compile_model(core: Any, model: Any, device: str, options: dict[str, str]) -> Any:
+        if "SNIPPETS_MODE" in options:
+            options = {**options, "SNIPPETS_MODE_OF_OLD": options["SNIPPETS_MODE"]}
+        return real(core, model, device, options)
+
+    monkeypatch.setattr(openvino.Core, "compile_model", compile_model)
+    found = load_engine(graph, 3, "float32", 1)
+    ids, mask = batches()[0]
+    np.testing.assert_allclose(found(ids, mask), engine(ids, mask), atol=1e-4)
 
 
 def test_threads_each_get_the_answer_to_what_they_asked(engine: Engine) -> None:

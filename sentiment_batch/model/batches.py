@@ -1,32 +1,51 @@
 """Token ids -> padded batches, rows of near-equal length together under a budget of tokens."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from sentiment_batch.model.tokens import TokenIds
 
+# An engine prepares for each shape that it has not seen: on a CPU as long as some hundred tokens take, up to 1,000 in
+# int8 on AMX. Shapes come again from chunk to chunk and padding does not end, so less is spent on padding.
+_SHAPE_TOKENS = 128
 
-def plan_batches(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
-    """Row numbers of each batch, longest rows first; rows x longest is at most `batch_tokens`, or one row.
 
-    Longest first, so that memory peaks at the start and not after hours. Of one length all batches but one have the
-    same number of rows: of a chunk of 32,768 texts nearly all batches have a shape that the engine has seen before, and
-    that it need not prepare for again. Hardly any row is padded: where there are more rows of a length than fit in a
-    batch, one batch in so many has two lengths.
+class Batch(NamedTuple):
+    """Texts that the model is given together."""
+
+    rows: np.ndarray  # their numbers, int64
+    width: int  # tokens of each, padding included
+
+
+def plan_batches(lengths: np.ndarray, batch_tokens: int) -> Iterator[Batch]:
+    """The batches, longest rows first; rows x width is at most `batch_tokens`, or one row.
+
+    Longest first, so that memory peaks at the start and not after hours. Every batch but the last is full, and has the
+    shape of the one before until 128 tokens were spent on padding for that (the ski-rental rule): the texts of a small
+    dump have few shapes, and those of a chunk of 32,768 still hardly any padding.
     """
     order = np.argsort(-lengths, kind="stable")
-    first = 0
+    first = width = count = spent = 0
     while first < len(order):
-        last = first + max(1, batch_tokens // int(lengths[order[first]]))
-        yield order[first:last]
-        first = last
+        longest = int(lengths[order[first]])
+        spent += (width - longest) * count
+        if not width or spent > _SHAPE_TOKENS:
+            width, count, spent = longest, max(1, batch_tokens // longest), 0
+        yield Batch(order[first : first + count], width)
+        first += count
 
 
-def pad(tokens: TokenIds, rows: np.ndarray, pad_token_id: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """(input_ids, attention_mask), both int64 [rows, longest]; no mask where no row is padded."""
+def pad(
+    tokens: TokenIds, rows: np.ndarray, pad_token_id: int, width: int | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """(input_ids, attention_mask), both int64 [rows, width]; no mask where no row is padded.
+
+    `width` is that of the longest row by default.
+    """
     lengths = tokens.lengths[rows]
-    width = int(lengths.max())
+    width = width or int(lengths.max())
     columns = np.arange(width)
     places = tokens.starts[rows][:, None] + columns
     if (lengths == width).all():

@@ -9,7 +9,7 @@ import numpy as np
 from sentiment_batch import stop
 from sentiment_batch.ahead import in_threads
 from sentiment_batch.errors import EnvironmentFailure
-from sentiment_batch.model.batches import pad, plan_batches
+from sentiment_batch.model.batches import Batch, pad, plan_batches
 from sentiment_batch.model.tokens import TokenIds
 
 # input_ids and attention_mask (or none), int64 [rows, longest] -> float32 logits [rows, labels].
@@ -51,11 +51,11 @@ class Classifier:
         waiting, streams = list(plan_batches(tokens.lengths, self.batch_tokens)), self.streams
         while waiting:
             too_large = []
-            for rows, found in in_threads(label_batch, self._within_budget(waiting, tokens.lengths), streams):
-                width = int(tokens.lengths[rows].max())
+            for batch, found in in_threads(label_batch, self._within_budget(waiting, tokens.lengths), streams):
+                rows, width = batch
                 if found is None:
                     self._shrink(len(rows), width, alone=streams == 1)
-                    too_large.append(rows)
+                    too_large.append(batch)
                     continue
                 logits[rows] = found
                 self.effort.tokens += int(tokens.lengths[rows].sum())
@@ -75,22 +75,25 @@ class Classifier:
             lengths[-1] -= 1  # so that there is a mask, which takes room too
             starts, truncated = np.zeros(rows, np.int64), np.zeros(rows, bool)
             texts = TokenIds(np.full(width, self.pad_token_id, np.int32), starts, lengths, truncated)
-            tried = in_threads(partial(self._label_batch, texts), [np.arange(rows)] * self.streams, self.streams)
+            batches = [Batch(np.arange(rows), width)] * self.streams
+            tried = in_threads(partial(self._label_batch, texts), batches, self.streams)
             if all(found is not None for _, found in list(tried)):
                 return
             self.batch_tokens //= 2
 
-    def _within_budget(self, batches: list[np.ndarray], lengths: np.ndarray) -> Iterator[np.ndarray]:
+    def _within_budget(self, batches: list[Batch], lengths: np.ndarray) -> Iterator[Batch]:
         """The batches, halved as often as the budget of the moment asks for."""
-        for batch in batches:
-            pending = [batch]
+        for planned in batches:
+            pending = [planned]
             while pending:
                 stop.check()
-                rows = pending.pop()
-                if len(rows) > 1 and len(rows) * int(lengths[rows].max()) > self.batch_tokens:
-                    pending += [rows[len(rows) // 2 :], rows[: len(rows) // 2]]
+                batch = pending.pop()
+                rows = batch.rows
+                if len(rows) > 1 and len(rows) * batch.width > self.batch_tokens:
+                    halves = rows[len(rows) // 2 :], rows[: len(rows) // 2]
+                    pending += [Batch(half, int(lengths[half].max())) for half in halves]
                 else:
-                    yield rows
+                    yield batch
 
     def _shrink(self, rows: int, width: int, alone: bool) -> None:
         if rows == 1 and alone:
@@ -98,9 +101,9 @@ class Classifier:
         self.batch_tokens = min(self.batch_tokens, max(1, rows // 2) * width)
         self.effort.oom_retries += 1
 
-    def _label_batch(self, tokens: TokenIds, rows: np.ndarray) -> np.ndarray | None:
+    def _label_batch(self, tokens: TokenIds, batch: Batch) -> np.ndarray | None:
         """None if there is no room: the error is gone with its traceback, which would keep its tensors alive."""
         try:
-            return self.engine(*pad(tokens, rows, self.pad_token_id))
+            return self.engine(*pad(tokens, batch.rows, self.pad_token_id, batch.width))
         except MemoryError:
             return None

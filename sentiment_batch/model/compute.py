@@ -89,10 +89,7 @@ def load_engine(folder: ModelFolder, compute: Compute) -> Engine:
         from sentiment_batch.model import openvino_engine
 
         graph = read_graph(compute.graph.path, compute.graph.sha256)
-        dtype = compute.dtype
-        if dtype == INT8:
-            dtype = "bfloat16" if _computes_in_bfloat16() else "float32"
-        engine = openvino_engine.load_engine(graph, labels, dtype, compute.streams, folder.max_length)
+        engine = openvino_engine.load_engine(graph, labels, compute.dtype, compute.streams, folder.max_length)
     else:
         from sentiment_batch.model import torch_engine
 
