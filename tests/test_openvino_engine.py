@@ -87,7 +87,8 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:
 
     def compile_model(core: Any, *given: Any) -> Any:
         compiled = real(core, *given)
-        found.append(Counter(op.get_rt_info()["layerType"].astype(str) for op in compiled.get_runtime_model().get_ops()))
+        run = compiled.get_runtime_model().get_ops()
+        found.append(Counter(op.get_rt_info()["layerType"].astype(str) for op in run))
         return compiled
 
     monkeypatch.setattr(openvino.Core, "compile_model", compile_model)

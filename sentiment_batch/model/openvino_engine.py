@@ -29,9 +29,10 @@ def computes_in_bfloat16() -> bool:
 def load_engine(graph: Graph, labels: int, dtype: str, streams: int, longest: int | None = None) -> Engine:
     """An engine that as many threads as it has streams may call at a time; each stream computes on one core.
 
-    `dtype` is float32 or bfloat16, or int8 for a graph that computes in it: then the rest of it is in bfloat16 where the
-    CPU computes in that. `longest` is the most tokens that a text has, and may be left out for a graph that was made here. Raises `ModelRefused` if OpenVINO cannot compile the graph, if it
-    needs more memory than an encoder, or if a text has not one logit for each label in it.
+    `dtype` is float32 or bfloat16, or int8 for a graph that computes in it: then the rest of it is in bfloat16 where
+    the CPU computes in that. `longest` is the most tokens that a text has, and may be left out for a graph that was
+    made here. Raises `ModelRefused` if OpenVINO cannot compile the graph, if it needs more memory than an encoder, or
+    if a text has not one logit for each label in it.
     """
     rest = dtype if dtype != INT8 else "bfloat16" if computes_in_bfloat16() else "float32"
     options = {
@@ -65,7 +66,7 @@ def load_engine(graph: Graph, labels: int, dtype: str, streams: int, longest: in
 
 
 def _compiled(core: Any, model: Any, options: dict[str, str], internal: dict[str, str]) -> Any:
-    """The model as it runs; without the internal options, which another version of OpenVINO may not have, if need be."""
+    """The model as it runs; without the internal options, which another OpenVINO may not have, if need be."""
     try:
         return core.compile_model(model, "CPU", {**options, **internal})
     except RuntimeError as error:
