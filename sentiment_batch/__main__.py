@@ -1,4 +1,4 @@
-from sentiment_batch.cli import main
+from sentiment_batch.cli import program
 
 if __name__ == "__main__":
-    main()
+    program()

@@ -377,3 +377,20 @@ def test_a_file_without_a_header_is_not_quoted(tiny_model: Path, tmp_path: Path,
     assert "rahasia" not in ended.err
     ended = program(*command, "--columns", "text,the label", "--keep-columns", "x")
     assert "--keep-columns: no column 'x'; there are: 'text', 'the label'" in ended.err
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--version"], 0), (["nothing"], 2), (["verify", "nowhere"], 3)])
+def test_what_a_library_does_at_the_end_of_the_interpreter_changes_no_exit_code(
+    arguments: list[str], code: int, tmp_path: Path
+) -> None:
+    """A thread of one that is alive by then has ended a finished job with SIGABRT."""
+    start = f"import atexit, os, sys; atexit.register(os.abort); sys.argv[1:] = {arguments!r}"
+    asked = [sys.executable, "-c", f"{start}; from sentiment_batch.cli import program; program()"]
+    ended = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path)
+    plain = subprocess.run(
+        [sys.executable, "-m", "sentiment_batch", *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ended.returncode == plain.returncode
+    assert (ended.returncode != 0) == (code != 0)
+    assert (ended.stdout, bool(ended.stderr)) == (plain.stdout, bool(code))
+    assert __version__ in ended.stdout or code

@@ -78,8 +78,8 @@ def install() -> None:
 
 
 if __name__ == "__main__":
-    from sentiment_batch.cli import main
+    from sentiment_batch.cli import program
 
     install()
     sys.argv[0] = "sentiment-batch"
-    main()
+    program()
