@@ -21,7 +21,8 @@ and of each stage alone, as a share of the labelling time of `score`, in which t
 label (making the rows) and write; `engine waits` is the time in which the engine has nothing to do. More is in --json.
 
 `bench.py scale` measures whether a row costs the same however many there are: `score` with an engine that computes
-nothing, on 100,000 and on 1,000,000 rows.
+nothing, on 100,000 and on 1,000,000 rows. `bench.py start` times whole commands on few rows, which is mostly their
+start, beside a script that does the same with pipeline, and one that only loads PyTorch and the weights.
 """
 
 import argparse
@@ -42,10 +43,12 @@ from bench_ways.compare import add_medians, compare, lengths_of
 from bench_ways.dumps import read_texts, with_duplicates, write_dump
 from bench_ways.models import models_of
 from bench_ways.scale import measure_scale, scale_table
+from bench_ways.start import measure_start, start_table
 from bench_ways.table import roofs_line, stages_table, ways_table
 from bench_ways.ways import WAYS, Place, measured_roofs, why_not
 from sentiment_batch.cores import usable_cores
 from sentiment_batch.errors import SentimentBatchError
+from sentiment_batch.model.folder import read_model_folder
 
 Figures = dict[str, Any]
 
@@ -119,6 +122,14 @@ def scale(options: argparse.Namespace, texts: list[str]) -> int:
     return 0
 
 
+def start(options: argparse.Namespace, texts: list[str]) -> int:
+    known, model = machine(), options.model[0].resolve()
+    found = measure_start(texts, model, read_model_folder(str(model)).max_length, options.rounds, options.work)
+    keep(options, {"machine": known, "start": found})
+    show(start_table(found))
+    return 0
+
+
 def show(*paragraphs: str) -> None:
     for paragraph in filter(None, paragraphs):
         print(paragraph, end="\n\n", flush=True)
@@ -136,7 +147,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     names = [way.name for way in WAYS]
-    add("what", nargs="?", choices=("speed", "scale"), default="speed", help="what to measure; default: speed")
+    add("what", nargs="?", choices=("speed", "scale", "start"), default="speed", help="what to measure; default: speed")
     add("--model", type=Path, action="append", required=True, help="a model folder; may be given several times")
     add("--random", action="append", default=[], metavar="LxH", help="also a model of random weights, as 12x768")
     add("--texts", default="sample:train", help="TSV, CSV or Parquet with texts; default: the sample")
@@ -176,8 +187,8 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             columns = tuple(options.columns.split(",")) if options.columns else ()
             texts = read_texts(options.texts, columns, options.text_column)
-            if options.what == "scale":
-                return scale(options, texts)
+            if options.what != "speed":
+                return {"scale": scale, "start": start}[options.what](options, texts)
             if len(texts) < options.rows:
                 log.warning("%s has %d distinct texts, and all are taken", options.texts, len(texts))
             return int(speed(options, texts[: options.rows]) > 0)

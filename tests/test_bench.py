@@ -214,3 +214,18 @@ def test_a_text_column_that_is_not_there_is_one_line(tiny_model: Path) -> None:
 
 def test_the_sample_has_texts_for_a_run_without_any() -> None:
     assert len(read_texts("sample:valid", (), "text")) == len({text for text, _ in sample_rows("valid")})
+
+
+def test_the_start_of_each_command_is_timed_beside_what_cannot_be_done_in_less(
+    optimized_model: Path, tmp_path: Path
+) -> None:
+    arguments = ("--texts", SAMPLE / "valid.tsv", "--rounds", 1, "--work", tmp_path, "--json", tmp_path / "start.json")
+    ended = bench("start", "--model", optimized_model, *arguments)
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads((tmp_path / "start.json").read_text())["start"]
+    assert all(len(each["runs"]) == 1 and each["seconds"] == each["runs"][0] > 0 for each in found.values())
+    weights = found["import PyTorch and transformers, load the weights"]["seconds"]
+    assert found["torch, 32 rows"]["ratio"] == pytest.approx(found["torch, 32 rows"]["seconds"] / weights)
+    assert found["auto, 1,000 rows"]["ratio"] > 0
+    assert {"--help", "openvino, 32 rows", "pipeline, 1,000 rows"} <= found.keys()
+    assert all(f"| {name} " in ended.stdout for name in found)
