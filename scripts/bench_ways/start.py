@@ -38,7 +38,9 @@ def measure_start(texts: list[str], model: Path, max_length: int, rounds: int, f
             taken = run(command.arguments(model, folder), folder / "start.log").seconds
             log.info("round %d of %d: %s, %.2f s", turn + 1, rounds, command.name, taken)
             seconds[command.name].append(taken)
-    found = {name: {"runs": runs, "seconds": statistics.median(runs)} for name, runs in seconds.items()}
+    found: dict[str, dict[str, Any]] = {
+        name: {"runs": runs, "seconds": statistics.median(runs)} for name, runs in seconds.items()
+    }
     for command in commands:
         if command.beside:
             found[command.name]["ratio"] = found[command.name]["seconds"] / found[command.beside]["seconds"]
