@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import LABELS, random_texts, save_random_model
 from test_first_token import random_model
@@ -46,14 +47,15 @@ def options(folder: Path, **others: Any) -> OptimizeOptions:
 
 def as_fast_as(monkeypatch: pytest.MonkeyPatch, float_rate: float, int8_rate: float) -> None:
     """The machine's noise is no part of these tests."""
-    compare = optimizing._compare
+    rates = optimizing._rates
 
-    def timed(*arguments: Any) -> dict[str, dict[str, float]]:
-        found = compare(*arguments)
-        found["float"]["rows_per_second"], found["int8"]["rows_per_second"] = float_rate, int8_rate
-        return found
+    def timed(*arguments: Any) -> np.ndarray:
+        found = rates(*arguments)
+        assert found.shape[1] == 2
+        assert (found > 0).all()
+        return np.full_like(found, (float_rate, int8_rate))
 
-    monkeypatch.setattr(optimizing, "_compare", timed)
+    monkeypatch.setattr(optimizing, "_rates", timed)
 
 
 def test_int8_is_kept_where_it_is_good_enough_and_faster(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,6 +75,15 @@ def test_int8_is_kept_where_it_is_good_enough_and_faster(folder: Path, monkeypat
     found = Labeller(str(folder / "model"))
     found.predict(["bagus"])
     assert str(found.compute).startswith("openvino in int8 on ")
+
+
+def test_a_busy_moment_is_that_of_both_graphs() -> None:
+    found = {name: {"macro_f1": 0.5, "agreement": 1.0} for name in ("float32", "float", "int8")}
+    rates = np.array([[100, 110], [10, 11], [200, 220], [20, 22], [500, 100]])
+    measured = optimizing._verdict(found, rates, 0.005, "float32")
+    assert (measured["int8_speedup"], measured["int8_kept"]) == (1.1, True)
+    assert [measured[name]["rows_per_second"] for name in ("openvino_float", "openvino_int8")] == [100, 100]
+    assert optimizing._verdict(found, np.array([[100, 104]]), 0.005, "float32")["int8_kept"] is False
 
 
 @pytest.mark.parametrize(("rates", "max_drop"), [((150, 100), 1.0), ((100, 150), 0.0)], ids=["slower", "worse"])
