@@ -18,7 +18,7 @@ from sentiment_batch.model.cache import Cache, Places, answers_of
 from sentiment_batch.model.classifier import Classifier, Effort
 from sentiment_batch.model.compute import Compute, load_engine, resolve_compute
 from sentiment_batch.model.folder import TOKENIZER, ModelFolder, read_model_folder
-from sentiment_batch.model.graphs import digest_with_graphs
+from sentiment_batch.model.graphs import Graphs, digest_with_graphs, find_graphs
 from sentiment_batch.model.tokens import TokenIds, load_tokenizer, tokenise
 from sentiment_batch.read.columns import shown_columns
 from sentiment_batch.read.split import same_but_for_case
@@ -165,12 +165,17 @@ class Labeller:
     def compute(self) -> Compute:
         """What runs the model."""
         options = self.options
-        return resolve_compute(self.folder, options.engine, options.device, options.dtype)
+        return resolve_compute(self.folder, self.graphs, options.engine, options.device, options.dtype)
+
+    @cached_property
+    def graphs(self) -> Graphs:
+        """Those that an engine may take. Looked at once: an `optimize` may end at any moment."""
+        return {} if self.options.engine == "torch" else find_graphs(self.folder)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over the contents of all files that decide a label: what is another model is another job."""
-        return self.folder.digest if self.options.engine == "torch" else digest_with_graphs(self.folder)
+        return digest_with_graphs(self.folder, self.graphs)
 
     def prepare(self, batch: pa.RecordBatch, cache: Cache | None = None) -> Prepared:
         """The tokens of the batch's distinct texts: each is labelled once, however many rows have it.

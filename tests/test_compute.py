@@ -13,11 +13,12 @@ import pytest
 import torch
 from conftest import LABELS
 
+from sentiment_batch import Labeller
 from sentiment_batch.errors import EnvironmentFailure, ModelRefused, UsageError
 from sentiment_batch.model import compute, openvino_engine
 from sentiment_batch.model.compute import Compute, load_engine, resolve_compute
 from sentiment_batch.model.folder import ModelFolder, read_model_folder
-from sentiment_batch.model.graphs import RECORD
+from sentiment_batch.model.graphs import RECORD, find_graphs
 
 FLOAT, INT8 = ["a" * 64, "b" * 64], ["c" * 64, "d" * 64]
 Machine = Callable[..., Callable[..., Any]]
@@ -60,13 +61,31 @@ def machine(folders: dict[str, ModelFolder], tmp_path: Path, monkeypatch: pytest
             (tmp_path / "dev" / name).touch()
 
         def resolve(engine: str = "auto", device: str = "auto", dtype: str = "auto") -> str:
-            found = resolve_compute(folders[graphs], engine, device, dtype, root=tmp_path)
+            found = resolved(folders[graphs], engine, device, dtype, root=tmp_path)
             graph = f" by {found.graph.path.name}" if found.graph else ""
             return f"{found.engine} {found.device} {found.dtype}{graph}"
 
         return resolve
 
     return build
+
+
+def resolved(folder: ModelFolder, *options: str, root: Path = Path("/")) -> Compute:
+    return resolve_compute(folder, find_graphs(folder), *options, root=root)
+
+
+def test_an_optimize_that_ends_meanwhile_changes_neither_the_identity_nor_the_engine(
+    optimized_model: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "model"
+    shutil.copytree(optimized_model, path)
+    (path / RECORD).rename(tmp_path / RECORD)
+    seen, late = (Labeller(str(path), engine=engine) for engine in ("auto", "openvino"))
+    digest = seen.digest
+    (tmp_path / RECORD).rename(path / RECORD)
+    assert (seen.digest, seen.compute.graph) == (digest, None)
+    assert digest != late.digest
+    assert late.compute.graph
 
 
 BY_FLOAT, BY_INT8 = " by openvino_model.xml", " by openvino_int8.xml"
@@ -219,8 +238,8 @@ def test_graphs_of_other_weights_are_no_reason_to_label_by_something_else_in_sil
     (tmp_path / "model" / RECORD).write_text(json.dumps({"model": "0" * 64, "graphs": {"float": FLOAT}}))
     folder = read_model_folder(str(tmp_path / "model"))
     with pytest.raises(ModelRefused, match="of another model"):
-        resolve_compute(folder, *options, root=tmp_path)
-    assert resolve_compute(folder, "torch", "cpu", "float32", root=tmp_path).engine == "torch", "which needs no graph"
+        resolved(folder, *options, root=tmp_path)
+    assert Labeller(str(tmp_path / "model"), engine="torch").predict(["bagus"]), "which needs no graph"
 
 
 def test_streams_and_the_size_of_a_batch_are_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,10 +258,10 @@ def test_the_engine_is_the_one_that_was_chosen(
 ) -> None:
     caplog.set_level("INFO")
     folder = read_model_folder(str(optimized_model))
-    chosen = resolve_compute(folder, "openvino", "cpu", dtype)
+    chosen = resolved(folder, "openvino", "cpu", dtype)
     engine = load_engine(folder, chosen)
     ids = np.array([[2, 10, 11, 3], [2, 12, 30, 3]])
-    theirs = load_engine(folder, resolve_compute(folder, "torch", "cpu", "float32"))
+    theirs = load_engine(folder, resolved(folder, "torch", "cpu", "float32"))
     assert f"the model runs on openvino in {'int8' if dtype == 'auto' else dtype}" in caplog.text
     if dtype == "float32":
         np.testing.assert_allclose(engine(ids, None), theirs(ids, None), atol=1e-4)
@@ -257,17 +276,17 @@ def test_a_graph_that_is_not_what_its_record_says_is_refused(optimized_model: Pa
     (tmp_path / "model" / name).write_bytes(content)
     folder = read_model_folder(str(tmp_path / "model"))
     with pytest.raises(ModelRefused, match=r"no graph of an encoder|is not the file that was made") as refused:
-        load_engine(folder, resolve_compute(folder, "openvino", "cpu", "float32"))
+        load_engine(folder, resolved(folder, "openvino", "cpu", "float32"))
     assert f"make it again with: sentiment-batch optimize --model {tmp_path / 'model'}" in str(refused.value)
     (tmp_path / "model" / name).unlink()
     with pytest.raises(ModelRefused, match=f"{name} is missing; make it again with: "):
-        load_engine(folder, resolve_compute(folder, "openvino", "cpu", "float32"))
+        load_engine(folder, resolved(folder, "openvino", "cpu", "float32"))
 
 
 def test_a_model_that_changes_while_its_graph_is_loaded_is_refused(optimized_model: Path, tmp_path: Path) -> None:
     shutil.copytree(optimized_model, tmp_path / "model")
     folder = read_model_folder(str(tmp_path / "model"))
-    chosen = resolve_compute(folder, "openvino", "cpu", "float32")
+    chosen = resolved(folder, "openvino", "cpu", "float32")
     (tmp_path / "model" / "config.json").write_text("{}")
     with pytest.raises(ModelRefused, match="changed while it was loaded"):
         load_engine(folder, chosen)

@@ -120,8 +120,8 @@ def test_a_score_that_is_not_finite_is_that_rows_status(labeller: Labeller, monk
 
     def broken(ids: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
         logits = engine(ids, mask)
-        if ids.shape[1] > 20:
-            logits[:, 1] = np.nan
+        lengths = np.full(len(ids), ids.shape[1]) if mask is None else mask.sum(axis=1)
+        logits[lengths > 20, 1] = np.nan
         return logits
 
     monkeypatch.setattr(labeller.classifier, "engine", broken)

@@ -10,7 +10,7 @@ from sentiment_batch.errors import UsageError
 from sentiment_batch.model.classifier import Engine
 from sentiment_batch.model.folder import ModelFolder
 from sentiment_batch.model.graph_file import read_graph
-from sentiment_batch.model.graphs import FLOAT, INT8, GraphFiles, find_graphs
+from sentiment_batch.model.graphs import FLOAT, INT8, RECORD, GraphFiles, Graphs
 
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 65_536}
 _GPU_STREAMS = 2
@@ -58,23 +58,24 @@ def device_kind(device: str) -> str:
     return device.partition(":")[0]
 
 
-def resolve_compute(folder: ModelFolder, engine: str, device: str, dtype: str, root: Path = Path("/")) -> Compute:
+def resolve_compute(
+    folder: ModelFolder, graphs: Graphs, engine: str, device: str, dtype: str, root: Path = Path("/")
+) -> Compute:
     """The fastest that there is of what the options allow: a GPU, else OpenVINO, else PyTorch on the CPU.
 
-    OpenVINO takes a folder whose graphs `optimize` has made, and a precision that it can compute in. Raises
+    OpenVINO takes a folder whose `graphs` `optimize` has made, and a precision that it can compute in. Raises
     `UsageError` for options that contradict each other or what is installed, and `EnvironmentFailure` for a GPU that is
     not there. `root` is where devices are looked for.
     """
     if engine != "torch" and (engine == "openvino" or dtype == INT8):
-        return _openvino(folder, device, dtype, f"--engine {engine}" if engine == "openvino" else "--dtype int8")
+        return _openvino(folder, graphs, device, dtype, f"--engine {engine}" if engine == "openvino" else "--dtype int8")
     if engine == "torch" or device not in ("auto", "cpu") or dtype == "float16":
         return _torch(device, dtype)
     if device == "auto" and any(next((root / "dev").glob(name), None) for name in _GPUS):
         found = _torch(device, dtype)
         if found.device_kind != "cpu":
             return found
-    graphs = find_graphs(folder) if _has_openvino() else {}
-    if not graphs or (dtype == "bfloat16" and not _computes_in_bfloat16()):
+    if not graphs or not _has_openvino() or (dtype == "bfloat16" and not _computes_in_bfloat16()):
         return _torch("cpu", dtype)
     return _on_openvino(graphs, dtype)
 
@@ -98,8 +99,8 @@ def load_engine(folder: ModelFolder, compute: Compute) -> Engine:
         precision = torch_engine.resolve_dtype(compute.dtype, device)
         engine = torch_engine.load_engine(folder, device, precision, threads, compute.streams)
     folder.check_unchanged()
-    slow = compute.engine == "torch" and compute.device_kind == "cpu"
-    hint = f"; faster after: sentiment-batch optimize --model {folder.path}" if slow and not find_graphs(folder) else ""
+    slow = compute.engine == "torch" and compute.device_kind == "cpu" and not (Path(folder.path) / RECORD).exists()
+    hint = f"; faster after: sentiment-batch optimize --model {folder.path}" if slow else ""
     log.info("the model runs on %s%s", compute, hint)
     return engine
 
@@ -113,7 +114,7 @@ def _torch(device: str, dtype: str) -> Compute:
     return Compute("torch", str(found), str(resolve_dtype(dtype, found)).removeprefix("torch."))
 
 
-def _openvino(folder: ModelFolder, device: str, dtype: str, asked: str) -> Compute:
+def _openvino(folder: ModelFolder, graphs: Graphs, device: str, dtype: str, asked: str) -> Compute:
     """What was asked for by this option; `UsageError` where it cannot be had."""
     if device not in ("auto", "cpu"):
         raise UsageError(f"{asked} is for a CPU, not for --device {device}; give --device cpu, or leave out {asked}")
@@ -121,7 +122,6 @@ def _openvino(folder: ModelFolder, device: str, dtype: str, asked: str) -> Compu
         raise UsageError(f"{asked} computes in float32, bfloat16 or int8, not in float16")
     if not _has_openvino():
         raise UsageError(f"{asked} needs OpenVINO: pip install 'sentiment-batch[cpu]'")
-    graphs = find_graphs(folder)
     if not graphs:
         raise UsageError(
             f"{asked}: {folder.path} has no OpenVINO graph; "
@@ -137,7 +137,7 @@ def _openvino(folder: ModelFolder, device: str, dtype: str, asked: str) -> Compu
     return _on_openvino(graphs, dtype)
 
 
-def _on_openvino(graphs: dict[str, GraphFiles], dtype: str) -> Compute:
+def _on_openvino(graphs: Graphs, dtype: str) -> Compute:
     if dtype == "auto":
         dtype = INT8 if INT8 in graphs else "bfloat16" if _computes_in_bfloat16() else "float32"
     return Compute("openvino", "cpu", dtype, graphs[INT8 if dtype == INT8 else FLOAT])

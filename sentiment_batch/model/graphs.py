@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,14 +29,17 @@ class GraphFiles:
     sha256: tuple[str, str]  # of the .xml and of the .bin
 
 
-def digest_with_graphs(folder: ModelFolder) -> str:
+Graphs = Mapping[str, GraphFiles]  # by their kind, `float` and perhaps `int8`
+
+
+def digest_with_graphs(folder: ModelFolder, graphs: Graphs) -> str:
     """The SHA-256 of all that decides a label if an engine may take the graphs; without any, the folder's digest."""
-    hashes = [each for files in find_graphs(folder).values() for each in files.sha256]
+    hashes = [each for files in graphs.values() for each in files.sha256]
     return hashlib.sha256("".join([folder.digest, *hashes]).encode()).hexdigest() if hashes else folder.digest
 
 
-def find_graphs(folder: ModelFolder) -> dict[str, GraphFiles]:
-    """The graphs of the folder by their kind, `float` and perhaps `int8`; none if it has no record of any.
+def find_graphs(folder: ModelFolder) -> Graphs:
+    """The graphs of the folder; none if it has no record of any.
 
     Raises `ModelRefused` for a record that cannot be read, or that is of other weights: a model that was trained again
     would be labelled with by its predecessor.
