@@ -99,7 +99,8 @@ def load_engine(folder: ModelFolder, compute: Compute) -> Engine:
         precision = torch_engine.resolve_dtype(compute.dtype, device)
         engine = torch_engine.load_engine(folder, device, precision, threads, compute.streams)
     folder.check_unchanged()
-    slow = compute.engine == "torch" and compute.device_kind == "cpu" and not (Path(folder.path) / RECORD).exists()
+    on_torch = compute.engine == "torch" and compute.device_kind == "cpu"
+    slow = on_torch and not (Path(folder.path) / RECORD).exists()
     hint = f"; faster after: sentiment-batch optimize --model {folder.path}" if slow else ""
     log.info("the model runs on %s%s", compute, hint)
     return engine
