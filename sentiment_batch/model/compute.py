@@ -68,7 +68,8 @@ def resolve_compute(
     not there. `root` is where devices are looked for.
     """
     if engine != "torch" and (engine == "openvino" or dtype == INT8):
-        return _openvino(folder, graphs, device, dtype, f"--engine {engine}" if engine == "openvino" else "--dtype int8")
+        asked = f"--engine {engine}" if engine == "openvino" else "--dtype int8"
+        return _openvino(folder, graphs, device, dtype, asked)
     if engine == "torch" or device not in ("auto", "cpu") or dtype == "float16":
         return _torch(device, dtype)
     if device == "auto" and any(next((root / "dev").glob(name), None) for name in _GPUS):
