@@ -32,6 +32,7 @@ from sentiment_batch.errors import (
     TooManyRejects,
     UsageError,
 )
+from sentiment_batch.measure.progress import Progress
 from sentiment_batch.model.classifier import Effort
 from sentiment_batch.outcome import Failure, attempt
 from sentiment_batch.score import score
@@ -116,6 +117,16 @@ def test_bytes_of_a_real_model(tiny_model: Path, tmp_path: Path, caplog: pytest.
     assert ours["peak_rss_bytes"] > theirs["peak_rss_bytes"]
     assert ours["tokens_per_second"] > 0
     assert caplog.text.count("the model runs on") == 1, "said by the first, in the parent's log"
+
+
+def test_the_progress_is_that_of_all(
+    install: Install, dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(Progress, "add", lambda self, count: told.append(count))
+    run(dump, tmp_path / "out")
+    assert sum(told) == ROWS
+    assert len(told) >= ROWS // 10
 
 
 def test_no_more_workers_than_shards(install: Install, dump: Path, tmp_path: Path, caplog: Any) -> None:
@@ -437,6 +448,18 @@ def test_workers_end_when_their_parent_was_killed(
     assert sealed(tmp_path / "out").items() <= expected.items()
     assert run(dump, tmp_path / "out")["run"]["resumed"]
     assert data_files(tmp_path / "out") == expected
+
+
+def test_they_do_so_in_the_middle_of_a_batch(dump: Path, tmp_path: Path) -> None:
+    """One that takes a minute, in which nobody tells or asks anything."""
+    started = Started(dump, tmp_path / "out", seconds=60)
+    try:
+        started.wait_for(lambda: len(list((tmp_path / ".out.wip" / ".scratch").glob("*/*/part-*"))) == 2)
+        started.process.kill()
+        started.process.wait()
+        started.wait_for(lambda: not started.members(), 2)
+    finally:
+        started.close()
 
 
 def test_no_other_run_begins_while_a_worker_of_a_dead_one_lives(
