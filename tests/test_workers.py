@@ -155,11 +155,8 @@ def test_shards_are_begun_in_order_by_whoever_is_free(install: Install, dump: Pa
 def first_is_slow(folder: Path) -> None:
     with (folder / str(os.getpid())).open("a") as file:
         file.write(".")
-    try:
-        (folder / "slow").touch(exist_ok=False)
-    except FileExistsError:
-        return
-    time.sleep(1.5)
+    if not is_second(folder / "slow"):
+        time.sleep(1.5)
 
 
 # What goes wrong in a worker
@@ -311,11 +308,38 @@ def no_room(first: Path, *given: Any) -> stub.StubLabeller:
     labeller = stub._again(*given)
 
     def load() -> float:
-        try:
-            first.touch(exist_ok=False)
-        except FileExistsError:
-            raise EnvironmentFailure("no room on cuda:1") from None
+        if is_second(first):
+            raise EnvironmentFailure("no room on cuda:1")
         return 1.0
+
+    labeller.load = load  # type: ignore[method-assign]
+    return labeller
+
+
+def is_second(first: Path) -> bool:
+    try:
+        first.touch(exist_ok=False)
+    except FileExistsError:
+        return True
+    return False
+
+
+def test_rows_are_begun_when_all_have_loaded(
+    install: Install, dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else their time would be counted as that of the rows."""
+    monkeypatch.setattr(stub, "_again", partial(slow_to_load, tmp_path / "first"))
+    performance = run(dump, tmp_path / "out")["performance"]
+    assert performance["load_seconds"] == 2.5
+
+
+def slow_to_load(first: Path, *given: Any) -> stub.StubLabeller:
+    labeller = stub._again(*given)
+
+    def load() -> float:
+        late = is_second(first)
+        time.sleep(0.5 * late)
+        return 1.5 + late
 
     labeller.load = load  # type: ignore[method-assign]
     return labeller

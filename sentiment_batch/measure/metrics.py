@@ -4,6 +4,7 @@ import math
 import resource
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -65,7 +66,14 @@ def predictions_section(counts: Counts, labels: tuple[str, ...]) -> Metrics:
 
 
 def peak_rss_bytes() -> int:
-    """The most memory that this process had so far."""
+    """The most memory that this process had so far.
+
+    What `getrusage` tells is that of the process which began this one, if that was more, as it is of a worker.
+    """
+    with suppress(OSError), open("/proc/self/status", encoding="utf-8", errors="replace") as status:
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
