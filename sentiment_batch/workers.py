@@ -38,6 +38,7 @@ from sentiment_batch.write.commit import Work
 from sentiment_batch.write.part import Part
 
 _POLL_SECONDS = 0.1
+_SAFE_PATH = "PYTHONSAFEPATH"
 _SPAWN = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
 _LINE, _ROWS, _LOADED, _SEALED, _FAILED = "line", "rows", "loaded", "sealed", "failed"
 
@@ -132,11 +133,25 @@ def _begun(work: Work, number: int, compute: Compute) -> _Worker:
     scratch.mkdir()
     ours, theirs = _SPAWN.Pipe()
     process = _SPAWN.Process(target=_work, args=(theirs, replace(work, scratch=scratch), number))
-    resource_tracker.ensure_running()  # beginning it lets signals through again
-    with stop.kept_from_children():
-        process.start()
+    with _safe_path():
+        resource_tracker.ensure_running()  # beginning it lets signals through again
+        with stop.kept_from_children():
+            process.start()
     theirs.close()  # so that the worker alone has it, and its end is heard
     return _Worker(f"worker {number} ({compute.device})", process, ours)
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """A Python that is begun in the block finds no module in the working folder: a stranger's dump may lie there."""
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(_SAFE_PATH)
+        if before is not None:
+            os.environ[_SAFE_PATH] = before
 
 
 def _hand(worker: _Worker, planned: PlannedShard | None) -> None:

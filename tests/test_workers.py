@@ -379,7 +379,7 @@ if __name__ == "__main__":
 class Started:
     """The program with a slow stub and two workers, in a session of its own."""
 
-    def __init__(self, dump: Path, out: Path, seconds: float = 0.1, code: str = SCRIPT):
+    def __init__(self, dump: Path, out: Path, seconds: float = 0.1, code: str = SCRIPT, folder: Path | None = None):
         script = out.with_name("script.py")
         script.write_text(code.format(seconds=seconds))
         flags = {name: value for name, value in OPTIONS.items() if name != "progress"}
@@ -393,8 +393,9 @@ class Started:
                 ],
                 stdout=subprocess.DEVNULL,
                 stderr=err,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join([TESTS, *sys.path])},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join([TESTS, *filter(None, sys.path)])},
                 start_new_session=True,
+                cwd=folder,
             )
 
     def members(self) -> list[int]:
@@ -503,6 +504,20 @@ def test_no_other_run_begins_while_a_worker_of_a_dead_one_lives(
     started.wait_for(lambda: not started.members(), 2)
     run(dump, tmp_path / "out")
     assert data_files(tmp_path / "out") == expected
+
+
+def test_no_module_of_the_working_folder_is_imported(dump: Path, tmp_path: Path) -> None:
+    """`python -c`, by which a worker begins, looks there first."""
+    folder = tmp_path / "strangers"
+    folder.mkdir()
+    for name in ("multiprocessing", "pickle", "signal", "socket", "struct", "sentiment_batch"):
+        (folder / f"{name}.py").write_text(f"open({str(folder / 'canary')!r}, 'w')\n")
+    started = Started(dump, tmp_path / "out", seconds=0, folder=folder)
+    try:
+        assert started.process.wait(timeout=30) == 0, started.err.read_text()
+    finally:
+        started.close()
+    assert not (folder / "canary").exists()
 
 
 def test_a_script_without_a_guard_is_told(dump: Path, tmp_path: Path) -> None:
