@@ -42,6 +42,11 @@ def misfit(number: float, settings: Mapping[str, Any]) -> str | None:
     return None
 
 
+def words_beside_numbers(kind: Any) -> tuple[str, ...]:
+    """The words that an option takes in the place of a number, by its type: `int | Literal["auto"]`."""
+    return tuple(word for each in get_args(kind) if get_origin(each) is Literal for word in get_args(each))
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Checked:
     """Options that are what they say they are, whether they come from the command line or from Python."""
@@ -52,6 +57,8 @@ class _Checked:
             kind: Any = each.type
             if get_origin(kind) is Literal and value not in get_args(kind):
                 raise UsageError(f"{each.name}: {value!r} is none of {', '.join(get_args(kind))}")
+            if isinstance(value, str) and (words := words_beside_numbers(kind)) and value not in words:
+                raise UsageError(f"{each.name}: {value!r} is no number, and not {' or '.join(words)}")
             if value == "" and each.default != "":  # what a script makes of a variable that is not set
                 raise UsageError(f"{each.name} is empty; give it a value")
             if isinstance(value, int | float) and (wrong := misfit(value, each.metadata)):
@@ -146,6 +153,13 @@ class ScoreOptions(ReadOptions, CacheOptions, LabelOptions, LogOptions):
         help="Publish nothing if more than this share of the rows, from 0 to 1, has no label for a fault in them.",
         minimum=0,
         maximum=1,
+    )
+    workers: int | Literal["auto"] = option(
+        "auto",
+        help="Processes that label, each a shard at a time; auto is one for each GPU. On a CPU, where one keeps all "
+        "cores busy, N share them. Whatever the number, it is the same job.",
+        metavar="N",
+        minimum=1,
     )
     overwrite: bool = option(False, help="Replace an output that belongs to another job.")
     metrics: str | None = option(

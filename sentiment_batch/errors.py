@@ -31,6 +31,14 @@ class SentimentBatchError(Exception):
     exit_code = 1
     metrics: dict[str, Any] | None = None  # what was done before it, for the metrics JSON of the failure
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, it is the same error: `__init__` may take something else than the text that it makes of it."""
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: type[SentimentBatchError], args: tuple[Any, ...]) -> SentimentBatchError:
+    return kind.__new__(kind, *args)
+
 
 class UsageError(SentimentBatchError):
     exit_code = 2

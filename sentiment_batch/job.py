@@ -18,7 +18,7 @@ ROW_FORMAT = 3  # goes up when the same job would give other rows: part of every
 # their content.
 _NOT_IDENTITY = {
     *("model", "input", "format", "output", "device", "max_reject_rate", "overwrite"),
-    *("metrics", "progress", "log_format", "debug"),
+    *("workers", "metrics", "progress", "log_format", "debug"),
 }
 
 

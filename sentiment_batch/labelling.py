@@ -14,7 +14,7 @@ from sentiment_batch.config import LabelOptions
 from sentiment_batch.errors import EnvironmentFailure, OutputConflict
 from sentiment_batch.labeller import Labeller, Prepared
 from sentiment_batch.measure.counts import Counts
-from sentiment_batch.measure.progress import Progress
+from sentiment_batch.measure.progress import Tally
 from sentiment_batch.model.cache import Cache
 from sentiment_batch.read.chunk import Chunk, Reject
 from sentiment_batch.write.part import Part
@@ -38,7 +38,7 @@ def open_labeller(options: LabelOptions, text_column: str) -> Labeller:
 
 
 def labelled_chunks(
-    chunks: Iterable[Chunk], labeller: Labeller, progress: Progress, cache_rows: int
+    chunks: Iterable[Chunk], labeller: Labeller, progress: Tally, cache_rows: int
 ) -> Iterator[Labelled]:
     """The chunks with their labels, in order; reading runs ahead of the model, and the model of the caller.
 
@@ -55,7 +55,7 @@ def labelled_chunks(
         yield from finished
 
 
-def _labelled(source: Iterable[tuple[Prepared, Chunk]], labeller: Labeller, progress: Progress) -> Iterator[Labelled]:
+def _labelled(source: Iterable[tuple[Prepared, Chunk]], labeller: Labeller, progress: Tally) -> Iterator[Labelled]:
     for prepared, chunk in source:
         asked, known = len(prepared.tokens.lengths), int(prepared.places.known.sum())
         batch = labeller.label(prepared, _counter(progress, chunk.rows, asked))
@@ -64,7 +64,7 @@ def _labelled(source: Iterable[tuple[Prepared, Chunk]], labeller: Labeller, prog
         yield Labelled(batch, chunk.rejects, {"distinct_texts": asked + known, "cached_texts": known})
 
 
-def _counter(progress: Progress, rows: int, texts: int) -> Callable[[int], None]:
+def _counter(progress: Tally, rows: int, texts: int) -> Callable[[int], None]:
     """What counts the rows of a chunk when it is told of its texts: all of them when it was told of all texts."""
     done = 0
 

@@ -13,7 +13,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -110,6 +110,10 @@ def _environment() -> Iterator[str]:
                     yield from (line, quote(line, safe=""), quote(line))
 
 
+class Elsewhere(Exception):
+    """The traceback of an error in the process where it happened, as its cause in this one."""
+
+
 def message_of(error: BaseException) -> str:
     """What an exception that we did not expect says, without what it quotes: that may be a review."""
     try:
@@ -131,7 +135,8 @@ def traceback_of(error: BaseException) -> str:
     while behind is not None and len(sections) < _LONGEST_CHAIN:
         places = traceback.format_list(traceback.extract_tb(behind.__traceback__))
         lines = [plain(redacted(line)) for place in places for line in place.splitlines()]
-        sections.insert(0, "\n".join(["Traceback (most recent call last):", *lines, message_of(behind)]) + link)
+        here = ["Traceback (most recent call last):", *lines, message_of(behind)]
+        sections.insert(0, str(behind) + link if isinstance(behind, Elsewhere) else "\n".join(here) + link)
         if behind.__cause__ is not None:
             behind, link = (
                 behind.__cause__,
@@ -199,6 +204,20 @@ class _Lines(logging.StreamHandler[Any]):
         return _is_ours(record) or record.levelno >= logging.WARNING
 
 
+class _Passed(logging.Handler):
+    """Everything, to be said by another process."""
+
+    def __init__(self, tell: Callable[[logging.LogRecord], None]):
+        super().__init__()
+        self.tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.tell(record)
+        except Exception:
+            self.handleError(record)
+
+
 def set_up_logging(format: str) -> None:
     """Send all that is said in this process to standard error. A reader that goes away does not stop the job.
 
@@ -207,9 +226,25 @@ def set_up_logging(format: str) -> None:
     """
     handler = _Lines(sys.stderr)
     handler.setFormatter(_JsonLines() if format == "json" else _TextLines())
+    _speak_through(handler, logging.INFO)
+
+
+def pass_on(tell: Callable[[logging.LogRecord], None], level: int) -> None:
+    """Have all that is said in this process, of ours from that level on, said by another one, with `say_again`."""
+    _speak_through(_Passed(tell), level)
+
+
+def say_again(record: logging.LogRecord) -> None:
+    """Say what another process has passed on, as if it had been said here."""
+    logger = logging.getLogger(record.name)
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)
+
+
+def _speak_through(handler: logging.Handler, level: int) -> None:
     root = logging.getLogger()
-    root.handlers = [*(each for each in root.handlers if not isinstance(each, _Lines)), handler]
-    logging.getLogger(_OURS).setLevel(logging.INFO)
+    root.handlers = [*(each for each in root.handlers if not isinstance(each, _Lines | _Passed)), handler]
+    logging.getLogger(_OURS).setLevel(level)
     logging.setLogRecordFactory(_record)
     logging.raiseExceptions = False
     warnings.showwarning = _warned

@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import click
 
-from sentiment_batch.config import COMMANDS, misfit, option_fields
+from sentiment_batch.config import COMMANDS, misfit, option_fields, words_beside_numbers
 from sentiment_batch.errors import UsageError
 
 ENVIRONMENT = "SENTIMENT_BATCH"
@@ -48,19 +48,22 @@ def _as_text(kind: click.ParamType[Any], value: Any, param: click.Parameter | No
 
 
 class _Number(click.ParamType[float]):
-    """A number that fits the option's settings. TOML's true is none, and 2.7 is no whole one."""
+    """A number that fits the option's settings, or one of a few words. TOML's true is none, and 2.7 no whole one."""
 
-    def __init__(self, kind: type, settings: Mapping[str, Any]):
-        self.kind, self.settings = kind, settings
+    def __init__(self, kind: type, settings: Mapping[str, Any], words: tuple[str, ...] = ()):
+        self.kind, self.settings, self.words = kind, settings, words
         self.name = "N" if kind is int else "X"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value in self.words:
+            return value
         try:
             number = self.kind(value)
             if isinstance(value, bool) or (isinstance(value, float) and number != value):
                 raise ValueError
         except (TypeError, ValueError, OverflowError):
-            self.fail(f"{value!r} is not a {'whole ' if self.kind is int else ''}number", param, ctx)
+            kinds = [f"a {'whole ' if self.kind is int else ''}number", *self.words]
+            self.fail(f"{value!r} is not {' or '.join(kinds)}", param, ctx)
         if wrong := misfit(number, self.settings):
             self.fail(wrong, param, ctx)
         return number
@@ -164,6 +167,7 @@ def _type(field: Field[Any]) -> Any:
     if field.metadata.get("commas"):
         return _Commas()
     kind: Any = field.type
+    words = words_beside_numbers(kind)
     if get_origin(kind) in (Union, types.UnionType):
         kind = next(each for each in get_args(kind) if each is not type(None))
     if get_origin(kind) is Literal:
@@ -171,5 +175,5 @@ def _type(field: Field[Any]) -> Any:
     if get_origin(kind) is tuple:
         return _Line()
     if kind in (int, float):
-        return _Number(kind, field.metadata)
+        return _Number(kind, field.metadata, words)
     return _Line()

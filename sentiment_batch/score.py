@@ -30,7 +30,8 @@ from sentiment_batch.measure.metrics import (
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.read.plan import Inputs, open_inputs, say_if_empty
 from sentiment_batch.remote import is_url, lies_in
-from sentiment_batch.shards import adopted_parts, planned_shards, sealed_part, settled_parts
+from sentiment_batch.shards import adopted_parts, planned_shards, settled_parts
+from sentiment_batch.workers import open_crew
 from sentiment_batch.write.claim import CONTROL, is_claim, turn_of
 from sentiment_batch.write.commit import Work, claim, open_store, settle_json
 from sentiment_batch.write.manifest import MADE, MARKER, METRICS, manifest, remove_earlier
@@ -74,18 +75,20 @@ def _label(job: Job, work: Work, clock: Clock) -> Metrics:
     adopted = [part.seal for part in parts if part]
     if adopted:
         log.info("going on: %d of %d parts were sealed by an earlier run", len(adopted), len(shards))
-    load_seconds = job.labeller.load() if len(adopted) < len(shards) else 0.0
-    started = time.perf_counter()
     done, bad = sum(seal["rows_in"] for seal in adopted), sum(map(_without_fair_label, adopted))
-    with Progress(total, job.options.progress, done=done) as progress:
-        for number, planned in enumerate(shards):
-            if (part := parts[number]) is None:
-                parts[number] = part = sealed_part(job, work, planned, progress)
-                bad += _without_fair_label(part.seal)
+    left = [planned for planned, part in zip(shards, parts, strict=True) if part is None]
+    with open_crew(job, work, len(left)) as crew:
+        started = time.perf_counter()
+        with Progress(total, job.options.progress, done=done) as progress:
             _check_rejects(job, parts, bad, total, work)
-        sealed = settled_parts(job, work, shards, parts, progress)
+            for part in crew.sealed(left, progress):
+                parts[part.seal["shard"]] = part
+                bad += _without_fair_label(part.seal)
+                _check_rejects(job, parts, bad, total, work)
+            sealed = settled_parts(job, work, shards, parts, progress)
+    seconds, effort = time.perf_counter() - started, asdict(job.labeller.effort)
     performance = performance_section(
-        progress.done_here, asdict(job.labeller.effort), time.perf_counter() - started, load_seconds
+        progress.done_here, effort, seconds, crew.load_seconds, of_workers=crew.peak_rss_bytes
     )
     sections = _sections(job, [part.seal for part in sealed], performance)
     metrics = document("score", clock, bool(adopted), job_id=work.claim.job_id, **sections)

@@ -14,7 +14,7 @@ from sentiment_batch.job import Job
 from sentiment_batch.labelling import check_compute, compute_of, labelled_chunks
 from sentiment_batch.measure.counts import Counts, add
 from sentiment_batch.measure.metrics import Metrics
-from sentiment_batch.measure.progress import Progress
+from sentiment_batch.measure.progress import Tally
 from sentiment_batch.read.chunk import Shard
 from sentiment_batch.read.plan import PlannedShard, plan, read_chunks, shard_sha256
 from sentiment_batch.write.claim import JOB_ID, PLAN
@@ -76,7 +76,7 @@ def _is_of(work: Work, planned: PlannedShard, seal: Seal, sizes: dict[str, int])
 
 
 def settled_parts(
-    job: Job, work: Work, shards: list[PlannedShard], parts: list[Part | None], progress: Progress
+    job: Job, work: Work, shards: list[PlannedShard], parts: list[Part | None], progress: Tally
 ) -> list[Part]:
     """The parts of all shards, each there and whole; what was lost or spoilt since it was sealed is made again.
 
@@ -106,7 +106,7 @@ def _check_input(job: Job, work: Work, planned: PlannedShard, part: Part, sha256
         )
 
 
-def sealed_part(job: Job, work: Work, planned: PlannedShard, progress: Progress) -> Part:
+def sealed_part(job: Job, work: Work, planned: PlannedShard, progress: Tally) -> Part:
     """Label a shard; once more only if the disk failed: a new file lies on other blocks of it."""
     work.check_unannounced()
     try:
@@ -118,7 +118,7 @@ def sealed_part(job: Job, work: Work, planned: PlannedShard, progress: Progress)
     return _label_shard(job, work, planned, progress)
 
 
-def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Progress) -> Part:
+def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Tally) -> Part:
     """Read, label and seal one shard; dropped as a whole if anything goes wrong in it.
 
     If another job took the output meanwhile, what comes too late for it is taken back.

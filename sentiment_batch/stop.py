@@ -11,6 +11,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from sentiment_batch.errors import Stopped
@@ -40,6 +42,19 @@ def check() -> None:
     """Raise `Stopped` if a signal has been noted."""
     if _noted is not None:
         raise Stopped(_noted)
+
+
+@contextmanager
+def kept_from_children() -> Iterator[None]:
+    """A process that is begun in the block never gets these signals: who began it says when it ends.
+
+    A Ctrl-C goes to every process of a terminal. What comes for this one meanwhile comes behind the block.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _note(number: int, _frame: FrameType | None) -> None:

@@ -16,7 +16,7 @@ from conftest import LABELS
 from sentiment_batch import Labeller
 from sentiment_batch.errors import EnvironmentFailure, ModelRefused, UsageError
 from sentiment_batch.model import compute, openvino_engine
-from sentiment_batch.model.compute import Compute, load_engine, resolve_compute
+from sentiment_batch.model.compute import Compute, load_engine, resolve_compute, worker_computes
 from sentiment_batch.model.folder import ModelFolder, read_model_folder
 from sentiment_batch.model.graphs import RECORD, find_graphs
 
@@ -306,3 +306,55 @@ assert sys.modules["openvino_telemetry"] is None
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert ended.returncode == 0, ended.stderr
+
+
+# What each of several workers gets
+
+
+@pytest.mark.parametrize(
+    ("device", "workers", "at_most", "devices"),
+    [
+        ("cuda", "auto", 9, ["cuda:0", "cuda:1", "cuda:2"]),
+        ("cuda", "auto", 2, ["cuda:0", "cuda:1"]),
+        ("cuda", "auto", 1, ["cuda"]),
+        ("cuda", "auto", 0, []),
+        ("cuda", 2, 9, ["cuda:0", "cuda:1"]),
+        ("cuda", 3, 9, ["cuda:0", "cuda:1", "cuda:2"]),
+        ("cuda", 3, 2, ["cuda:0", "cuda:1"]),
+        ("cuda", 1, 9, ["cuda"]),
+        ("cuda:1", "auto", 9, ["cuda:1"]),
+        ("cuda:1", 1, 9, ["cuda:1"]),
+        ("cpu", "auto", 9, ["cpu"]),
+        ("cpu", 3, 9, ["cpu"] * 3),
+        ("cpu", 3, 2, ["cpu"] * 2),
+    ],
+)
+def test_each_worker_has_a_gpu_of_its_own(
+    device: str, workers: Any, at_most: int, devices: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    found = worker_computes(Compute("torch", device, "bfloat16"), workers, at_most)
+    assert [each.device for each in found] == devices
+    assert {(each.engine, each.device_kind, each.dtype) for each in found} <= {
+        ("torch", device[:4].strip(":"), "bfloat16")
+    }
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "told"),
+    [("cuda", 3, "3 GPUs,"), ("cuda", 1, "1 GPU,"), ("cuda:2", 3, "1 GPU with --device cuda:2,")],
+)
+def test_more_workers_than_gpus(device: str, gpus: int, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said at once, be there work for them or not."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    for at_most in (1, 9):
+        with pytest.raises(UsageError, match=f"--workers 4: there (is|are) {told}"):
+            worker_computes(Compute("torch", device, "bfloat16"), 4, at_most)
+
+
+@pytest.mark.parametrize(("workers", "streams"), [(1, 5), (2, 2), (3, 1), (5, 1), (9, 1)])
+def test_workers_share_the_cores(workers: int, streams: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compute, "usable_cores", lambda: 5)
+    found = worker_computes(Compute("openvino", "cpu", "int8"), workers, 9)
+    assert [each.streams for each in found] == [streams] * workers
+    assert {(each.engine, each.dtype) for each in found} == {("openvino", "int8")}

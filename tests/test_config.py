@@ -185,3 +185,24 @@ def test_read_job(tmp_path: Path) -> None:
     path.write_text('score = "o"\n')
     with pytest.raises(UsageError, match="not a table"):
         read_job(path)
+
+
+@pytest.mark.parametrize(("given", "taken"), [(2, 2), ("2", 2), ("auto", "auto"), (None, "auto")])
+def test_a_number_of_workers_or_auto(given: Any, taken: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By whichever of the ways."""
+    needed: dict[str, Any] = {"input": "a.tsv", "model": "m", "output": "o"}
+    assert parse_options("score", {**needed, "workers": given} if given else needed, {}).workers == taken
+    assert parse_options("score", needed, {"workers": str(given)} if given else {}).workers == taken
+    if given:
+        monkeypatch.setenv("SENTIMENT_BATCH_SCORE_WORKERS", str(given))
+    assert parse_options("score", needed, {}).workers == taken
+
+
+@pytest.mark.parametrize("given", ["two", "AUTO", 0, -1, 1.5, True, "", "1,2"])
+def test_no_number_of_workers(given: Any) -> None:
+    needed: dict[str, Any] = {"input": ["a.tsv"], "model": "m", "output": "o"}
+    with pytest.raises(click.BadParameter, match=r"is not a whole number or auto|is below 1"):
+        parse_options("score", {**needed, "workers": given}, {})
+    if isinstance(given, str) or given in (0, -1):
+        with pytest.raises(UsageError, match=r"^workers: |^workers is empty"):
+            ScoreOptions(**{**needed, "workers": given})

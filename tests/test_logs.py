@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import multiprocessing
 import re
 import sys
 import threading
@@ -17,7 +18,19 @@ import pytest
 from conftest import time_limit
 
 from sentiment_batch.errors import InputError
-from sentiment_batch.logs import message_of, one_line, plain, redacted, say_error, set_up_logging, shown, traceback_of
+from sentiment_batch.logs import (
+    Elsewhere,
+    message_of,
+    one_line,
+    pass_on,
+    plain,
+    redacted,
+    say_again,
+    say_error,
+    set_up_logging,
+    shown,
+    traceback_of,
+)
 
 LOG = logging.getLogger("sentiment_batch.some.module")
 REVIEW = "pelayanannya 'lambat', kata \"Budi\"\ndan mahal"
@@ -277,3 +290,61 @@ def test_a_reader_that_goes_away_does_not_stop_the_job() -> None:
     with redirect_stderr(Gone()):
         set_up_logging("text")
         LOG.info("nobody reads this")
+
+
+def test_what_is_passed_on_is_said_by_another_process_as_its_own() -> None:
+    """It is made safe, and can be sent, where it is said."""
+    passed: list[logging.LogRecord] = []
+    pass_on(passed.append, logging.INFO)
+    LOG.debug("not this")
+    LOG.info("%d rows\nof %s", 3, "s3://me:secret@host/x")
+    logging.getLogger("library").info("nor this")
+    logging.getLogger("library").warning("careful")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        pass_on(passed.append, logging.INFO)
+        warnings.warn("old", stacklevel=1)
+    try:
+        raise ValueError(REVIEW)
+    except ValueError as error:
+        LOG.error("broken", exc_info=error)
+    ours, theirs = multiprocessing.Pipe()
+    with redirect_stderr(io.StringIO()) as stderr:
+        set_up_logging("json")
+        for record in passed:
+            ours.send(record)
+            say_again(theirs.recv())
+    lines = logged(stderr.getvalue())
+    assert [line["message"] for line in lines[:2]] == ["3 rows\\nof s3://***@host/x", "careful"]
+    assert [line["logger"] for line in lines] == [LOG.name, "library", "py.warnings", LOG.name]
+    assert "test_logs.py" in lines[3]["traceback"]
+    assert "lambat" not in stderr.getvalue()
+
+
+def test_a_library_that_wants_to_hear_less_does() -> None:
+    passed: list[logging.LogRecord] = []
+    pass_on(passed.append, logging.INFO)
+    LOG.info("a line")
+    with redirect_stderr(io.StringIO()) as stderr:
+        set_up_logging("text")
+        logging.getLogger("sentiment_batch").setLevel(logging.WARNING)
+        say_again(passed[0])
+    assert stderr.getvalue() == ""
+
+
+def test_nobody_who_listens_does_not_stop_who_speaks() -> None:
+    def gone(_: logging.LogRecord) -> None:
+        raise BrokenPipeError
+
+    pass_on(gone, logging.INFO)
+    LOG.info("a line")
+
+
+def test_the_traceback_of_another_process_is_shown_as_it_was_there() -> None:
+    there = "In worker 1:\nTraceback (most recent call last):\n  somewhere\nKeyError: ..."
+    try:
+        raise KeyError("a name") from Elsewhere(there)
+    except KeyError as error:
+        shown_here = traceback_of(error)
+    assert shown_here.startswith(there + "\n\nThe above exception was the direct cause")
+    assert shown_here.endswith("KeyError: '...'")

@@ -1,6 +1,8 @@
 """measure/metrics.py: scikit-learn's figures, and JSON that every reader takes."""
 
 import json
+import subprocess
+import sys
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +18,7 @@ from sentiment_batch.measure.metrics import (
     evaluation_section,
     failure,
     headline,
+    peak_rss_bytes,
     performance_section,
     predictions_section,
     rows_section,
@@ -219,3 +222,18 @@ def test_a_matrix_of_numpy_is_not_needed() -> None:
     """Counts come as lists out of a seal; the matrix goes into the JSON as it came."""
     matrix = np.eye(2, dtype=int).tolist()
     assert evaluation_section(matrix, ("a", "b"))["confusion"]["matrix"] is matrix
+
+
+def test_the_memory_of_a_process_is_not_that_of_who_began_it() -> None:
+    ours = bytearray(300 * 2**20)
+    ours[:: 2**12] = b"x" * len(ours[:: 2**12])
+    assert peak_rss_bytes() > len(ours)
+    code = "from sentiment_batch.measure.metrics import peak_rss_bytes; print(peak_rss_bytes())"
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert 2**20 < int(told) < len(ours) / 2
+
+
+def test_the_memory_of_workers_is_part_of_it() -> None:
+    effort = {"tokens": 0, "padded_tokens": 0, "oom_retries": 0}
+    alone, with_workers = (performance_section(0, effort, 1.0, 0.0, more)["peak_rss_bytes"] for more in (0, 2**40))
+    assert 2**40 < with_workers < 2**40 + 2 * alone

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from sentiment_batch import score as score_module
 from sentiment_batch import shards as shards_module
+from sentiment_batch import workers as workers_module
 from sentiment_batch.config import ScoreOptions
 from sentiment_batch.errors import OutputConflict, SentimentBatchError, Stopped
 from sentiment_batch.labeller import Labeller
@@ -409,7 +410,7 @@ def test_texts_that_come_again_have_the_same_bits_however_often_the_job_was_kill
     cut = {"shard_rows": 100, "chunk_rows": 25, "batch_tokens": 150, "cache_rows": 20}
     whole, metrics = run(tmp_path, tiny_model, tmp_path / "dump.parquet", output=tmp_path / "whole", **cut)
     assert 0 < metrics["rows"]["cached_texts"] < metrics["rows"]["distinct_texts"]
-    sealed_part, write = score_module.sealed_part, PartWriter.write
+    sealed_part, write = workers_module.sealed_part, PartWriter.write
 
     def and_no_further(*given: Any) -> None:
         sealed_part(*given)
@@ -421,7 +422,10 @@ def test_texts_that_come_again_have_the_same_bits_however_often_the_job_was_kill
         write(self, *given)
 
     for _part in range(4):
-        for place, name, fault in ((PartWriter, "write", in_the_middle), (score_module, "sealed_part", and_no_further)):
+        for place, name, fault in (
+            (PartWriter, "write", in_the_middle),
+            (workers_module, "sealed_part", and_no_further),
+        ):
             with monkeypatch.context() as patch:
                 patch.setattr(place, name, fault)
                 with pytest.raises(Stopped):

@@ -4,6 +4,7 @@ import math
 import resource
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -64,11 +65,25 @@ def predictions_section(counts: Counts, labels: tuple[str, ...]) -> Metrics:
     }
 
 
-def performance_section(rows: int, effort: dict[str, int], seconds: float, load_seconds: float) -> Metrics:
+def peak_rss_bytes() -> int:
+    """The most memory that this process had so far.
+
+    What `getrusage` tells is that of the process which began this one, if that was more, as it is of a worker.
+    """
+    with suppress(OSError), open("/proc/self/status", encoding="utf-8", errors="replace") as status:
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def performance_section(
+    rows: int, effort: dict[str, int], seconds: float, load_seconds: float, of_workers: int = 0
+) -> Metrics:
     """Of this run alone: what an earlier, killed run of the job did is not in it.
 
     `effort` counts tokens, padded_tokens (padding included) and oom_retries; `seconds` are those of the rows, without
-    the `load_seconds` before the first of them.
+    the `load_seconds` before the first of them. `of_workers` is the peak memory of other processes of the run.
     """
     tokens, padded = effort["tokens"], effort["padded_tokens"]
     return {
@@ -76,7 +91,7 @@ def performance_section(rows: int, effort: dict[str, int], seconds: float, load_
         "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
         "padding_share": round(1 - tokens / padded, 4) if padded else 0.0,
         "load_seconds": load_seconds,
-        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_rss_bytes": peak_rss_bytes() + of_workers,
         "oom_retries": effort["oom_retries"],
     }
 

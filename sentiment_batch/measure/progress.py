@@ -5,12 +5,20 @@ import logging
 import sys
 import time
 from types import TracebackType
+from typing import Protocol
 
 from tqdm import tqdm
 
 log = logging.getLogger(__name__)
 
 _LOG_SECONDS = 30.0
+
+
+class Tally(Protocol):
+    """What is told of rows."""
+
+    def add(self, count: int) -> None:
+        """So many more are done."""
 
 
 class Progress:

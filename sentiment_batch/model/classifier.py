@@ -1,7 +1,7 @@
 """Token ids -> logits, whatever the engine and however little memory it has."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -24,6 +24,16 @@ class Effort:
     tokens: int = 0
     padded_tokens: int = 0  # padding included
     oom_retries: int = 0
+
+    def add(self, more: "Effort") -> None:
+        for name, count in vars(more).items():
+            setattr(self, name, getattr(self, name) + count)
+
+    def taken(self) -> "Effort":
+        """What there is of it; from now on it counts from nothing."""
+        taken = replace(self)
+        vars(self).update(vars(Effort()))
+        return taken
 
 
 @dataclass

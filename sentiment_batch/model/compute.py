@@ -2,8 +2,9 @@
 
 import importlib.util
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from sentiment_batch.cores import usable_cores
 from sentiment_batch.errors import UsageError
@@ -27,6 +28,7 @@ class Compute:
     device: str  # cpu, cuda or cuda:N
     dtype: str  # float32, bfloat16, float16 or int8
     graph: GraphFiles | None = None  # of openvino
+    sharers: int = 1  # how many processes share the cores, this one among them
 
     @property
     def device_kind(self) -> str:
@@ -41,7 +43,7 @@ class Compute:
         result do not depend on how many there are. On a GPU the kernels of one batch run while the other is padded,
         begun and fetched.
         """
-        return usable_cores() if self.device_kind == "cpu" else _GPU_STREAMS
+        return max(1, usable_cores() // self.sharers) if self.device_kind == "cpu" else _GPU_STREAMS
 
     @property
     def batch_tokens(self) -> int:
@@ -79,6 +81,30 @@ def resolve_compute(
     if not graphs or not _has_openvino() or (dtype == "bfloat16" and not _computes_in_bfloat16()):
         return _torch("cpu", dtype)
     return _on_openvino(graphs, dtype)
+
+
+def worker_computes(compute: Compute, workers: int | Literal["auto"], at_most: int) -> list[Compute]:
+    """What each of so many workers computes on: a GPU each, or a share of the cores; `auto` is all GPUs, or one worker.
+
+    They differ in nothing that a seal tells. There are no more than `at_most`, and one alone has what there is. Raises
+    `UsageError` for more workers than GPUs.
+    """
+    if compute.device_kind == "cpu":
+        count = min(1 if workers == "auto" else workers, at_most)
+        return [replace(compute, sharers=count)] * count
+    gpus = 1 if compute.device != compute.device_kind else _gpus()
+    if workers != "auto" and workers > gpus:
+        there = f"there are {gpus} GPUs" if gpus > 1 else "there is 1 GPU"
+        named = f" with --device {compute.device}" if compute.device != compute.device_kind else ""
+        raise UsageError(f"--workers {workers}: {there}{named}, and each worker needs one; give --workers auto")
+    count = min(gpus if workers == "auto" else workers, at_most)
+    return [compute] * count if count <= 1 else [replace(compute, device=f"cuda:{gpu}") for gpu in range(count)]
+
+
+def _gpus() -> int:
+    from sentiment_batch.model.torch_engine import count_gpus
+
+    return count_gpus()
 
 
 def load_engine(folder: ModelFolder, compute: Compute) -> Engine:

@@ -39,6 +39,11 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def count_gpus() -> int:
+    """Those that PyTorch sees."""
+    return torch.cuda.device_count()
+
+
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     """`auto` is bfloat16 where the device computes in it, else float32 on a CPU and float16 on a GPU."""
     if name != "auto":

@@ -21,6 +21,9 @@ class Bucket:
         self.url = url.rstrip("/")
         self._store, self._prefix = open_bucket(self.url)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Bucket, (self.url,)  # credentials are in the environment, of a worker, too
+
     def create(self, name: str, scratch: Path) -> bool:
         for pause in _PAUSES:
             time.sleep(pause)

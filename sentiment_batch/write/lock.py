@@ -13,7 +13,9 @@ import logging
 import os
 import socket
 from dataclasses import dataclass
+from multiprocessing.reduction import DupFd
 from pathlib import Path
+from typing import Any
 
 from sentiment_batch.disk import make_folders
 from sentiment_batch.errors import Busy
@@ -32,6 +34,13 @@ class Lock:
     path: Path
     descriptor: int
     alone: bool = True
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A process that is begun with it holds it, too: it is free when the last of them has ended.
+
+        So no other run begins while one of a dead process's workers may still write.
+        """
+        return _shared, (self.path, DupFd(self.descriptor), self.alone)
 
     def is_held(self) -> bool:
         """Whether the folder of that name is still the one that was locked."""
@@ -52,6 +61,12 @@ class Lock:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
+
+
+def _shared(path: Path, descriptor: Any, alone: bool) -> Lock:
+    number = descriptor.detach()
+    os.set_inheritable(number, False)
+    return Lock(path, number, alone)
 
 
 def lock(folder: Path) -> Lock:

@@ -24,9 +24,10 @@ _DIGEST_BYTES = 8
 class StubLabeller(labeller.Labeller):
     """Labels by hash; takes the options of any labeller, and no model folder."""
 
-    def __init__(self, options: LabelOptions, text_column: str):
+    def __init__(self, options: LabelOptions, text_column: str, hook: Callable[[], object] | None = None):
         self.options = options
         self.text_column = text_column
+        self.hook = hook  # is called before each chunk is labelled, in a worker, too
         fields = {"model_type": "bert", "vocab_size": 1, "pad_token_id": 0, "base_model": None, "digest": "stub"}
         self.folder = SimpleNamespace(path=options.model, labels=LABELS, max_length=512, **fields)  # type: ignore
         self.labels = LABELS
@@ -36,17 +37,28 @@ class StubLabeller(labeller.Labeller):
         self.classifier = self  # type: ignore[assignment]
         self.compute = Compute("torch", "cpu", "float32")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (self.options, self.text_column, self.hook)
+
     def load(self) -> float:
         return 0.0
 
     def logits(self, tokens: TokenIds, done: Callable[[int], None] = lambda _: None) -> np.ndarray:
         """float32 [texts, labels]: whichever label the first of a text's two ids chooses is well ahead."""
+        if self.hook and tokens.flat.size:
+            self.hook()
         ids = tokens.flat.reshape(-1, 2)
         logits = np.zeros((len(ids), len(LABELS)), np.float32)
         logits[np.arange(len(ids)), ids[:, 0] % len(LABELS)] = 1 + ids[:, 1] % 1000 / 250
         if len(ids):
             done(len(ids))
         return logits
+
+
+def _again(*given: Any) -> StubLabeller:
+    """In a worker, where nobody has put the stub in the place of the model."""
+    labeller.tokenise = _tokenise
+    return StubLabeller(*given)
 
 
 def label_of(text: str) -> str:
@@ -66,11 +78,11 @@ def _tokenise(_tokenizer: Any, texts: Sequence[str], _max_length: int) -> TokenI
     return TokenIds(_ids(texts).reshape(-1), np.arange(count) * 2, lengths, np.zeros(count, bool))
 
 
-def install() -> None:
-    """Put the stub in the place of the model, in this process."""
+def install(hook: Callable[[], object] | None = None) -> None:
+    """Put the stub in the place of the model, in this process and its workers."""
 
     def open_labeller(options: Any, text_column: str) -> StubLabeller:
-        return StubLabeller(options, text_column)
+        return StubLabeller(options, text_column, hook)
 
     labeller.tokenise = _tokenise
     score.open_labeller = open_labeller  # type: ignore[assignment]

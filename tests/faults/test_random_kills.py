@@ -1,7 +1,10 @@
 """Row 3 of the matrix: killed at any time whatever, again and again, and in the end the bytes of a run never killed."""
 
+import os
 import random
 import shutil
+import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -61,6 +64,60 @@ def test_a_stub(zygote: Zygote, tmp_path: Path, tier: Tier) -> None:
 
 def test_a_real_model(torch_zygote: Zygote, tmp_path: Path, tiny_model: Path, tier: Tier) -> None:
     soak(torch_zygote, tmp_path, tier(5, 100), tiny_model, stub=False)
+
+
+def test_any_process_of_a_job_with_workers(zygote: Zygote, tmp_path: Path, tier: Tier) -> None:
+    """Of the job's own a kill is -9, of a worker's 7; whichever it was, soon none of them is left."""
+    dump = write_dump(tmp_path / "dump.tsv", ROWS)
+    command = ("score", dump, "--model", "stub", *OPTIONS, "--output")
+    finish(zygote, *command, alone := tmp_path / "alone" / "out")
+    finish(zygote, *command, tmp_path / "two" / "out", "--workers", 2)
+    seconds = finish(zygote, *command, tmp_path / "again" / "out", "--workers", 2).seconds
+    out = tmp_path / "runs" / "out"
+    chance = random.Random(11)
+    codes = []
+    for _ in range(tier(8, 200)):
+        pid = zygote.start(*command, out, "--workers", 2)
+        time.sleep(seconds * chance.uniform(0.3, 0.9))
+        begun = children(pid)
+        kill(chance.choice([pid, *begun]))
+        codes.append(zygote.wait(pid).code)
+        ended = time.monotonic()
+        while any(map(is_alive, begun)):
+            assert time.monotonic() - ended < 2
+            time.sleep(0.01)
+        if codes[-1] == 0:
+            check_finished(zygote, out, data_files(alone))
+            shutil.rmtree(out)
+    finish(zygote, *command, out, "--workers", 2)
+    check_finished(zygote, out, data_files(alone))
+    assert set(codes) <= {0, 7, -9}
+    assert {7, -9} <= set(codes)
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        found += [int(path.parent.name)] if parent == pid else []
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
 
 
 if __name__ == "__main__":
