@@ -105,6 +105,7 @@ def test_bytes_of_a_real_model(tiny_model: Path, tmp_path: Path, caplog: pytest.
     pq.write_table(pa.table({"text": pa.array(texts, pa.string())}), tmp_path / "dump.parquet")
     cut = {"model": str(tiny_model), "shard_rows": 25, "cache_rows": 30, "batch_tokens": 200}
     alone = run(tmp_path / "dump.parquet", tmp_path / "alone", 1, **cut)
+    caplog.clear()
     with caplog.at_level(logging.INFO):
         two = run(tmp_path / "dump.parquet", tmp_path / "two", 2, **cut)
     assert data_files(tmp_path / "two") == data_files(tmp_path / "alone")
