@@ -19,6 +19,7 @@ import pytest
 from conftest import random_texts
 from faults import stub
 from faults.jobs import data_files, objects, write_dump
+from faults.processes import processes
 
 from sentiment_batch import errors
 from sentiment_batch.config import ScoreOptions
@@ -401,15 +402,8 @@ class Started:
 
     def members(self) -> list[int]:
         """The living processes of the session."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                state, _, _, session = path.read_text().rpartition(")")[2].split()[:4]
-            except OSError:
-                continue
-            if int(session) == self.process.pid and state != "Z":
-                found.append(int(path.parent.name))
-        return found
+        there = ((pid, fields) for pid, fields in processes() if fields[0] != "Z")
+        return [pid for pid, (_, _, _, session, *_) in there if int(session) == self.process.pid]
 
     def workers(self) -> list[int]:
         return [pid for pid in self.members() if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]

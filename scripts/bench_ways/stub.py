@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sentiment_batch.cli import main
+from sentiment_batch.cli import program
 from sentiment_batch.model import torch_engine
 
 
@@ -25,4 +25,4 @@ def load_engine(folder: Any, *_: Any, **__: Any) -> Any:
 
 if __name__ == "__main__":
     torch_engine.load_engine = load_engine
-    main()
+    program()

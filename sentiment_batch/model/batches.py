@@ -23,8 +23,8 @@ def plan_batches(lengths: np.ndarray, batch_tokens: int) -> Iterator[Batch]:
     """The batches, longest rows first; rows x width is at most `batch_tokens`, or one row.
 
     Longest first, so that memory peaks at the start and not after hours. Every batch but the last is full, and has the
-    shape of the one before until 128 tokens were spent on padding for that (the ski-rental rule): the texts of a small
-    dump have few shapes, and those of a chunk of 32,768 still hardly any padding.
+    shape of the one before until `_SHAPE_TOKENS` were spent on padding for that (the ski-rental rule): the texts of a
+    small dump have few shapes, and those of a chunk of 32,768 still hardly any padding.
     """
     order = np.argsort(-lengths, kind="stable")
     first = width = count = spent = 0

@@ -12,7 +12,7 @@ from sentiment_batch.errors import EnvironmentFailure
 from sentiment_batch.model.batches import Batch, pad, plan_batches
 from sentiment_batch.model.tokens import TokenIds
 
-# input_ids and attention_mask (or none), int64 [rows, longest] -> float32 logits [rows, labels].
+# input_ids and attention_mask (or none), int64 [rows, width] -> float32 logits [rows, labels].
 # Raises MemoryError when the batch is too large for the device.
 Engine = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
 

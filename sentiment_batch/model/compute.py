@@ -92,19 +92,15 @@ def worker_computes(compute: Compute, workers: int | Literal["auto"], at_most: i
     if compute.device_kind == "cpu":
         count = min(1 if workers == "auto" else workers, at_most)
         return [replace(compute, sharers=count)] * count
-    gpus = 1 if compute.device != compute.device_kind else _gpus()
+    from sentiment_batch.model.torch_engine import count_gpus
+
+    gpus = 1 if compute.device != compute.device_kind else count_gpus()
     if workers != "auto" and workers > gpus:
         there = f"there are {gpus} GPUs" if gpus > 1 else "there is 1 GPU"
         named = f" with --device {compute.device}" if compute.device != compute.device_kind else ""
         raise UsageError(f"--workers {workers}: {there}{named}, and each worker needs one; give --workers auto")
     count = min(gpus if workers == "auto" else workers, at_most)
     return [compute] * count if count <= 1 else [replace(compute, device=f"cuda:{gpu}") for gpu in range(count)]
-
-
-def _gpus() -> int:
-    from sentiment_batch.model.torch_engine import count_gpus
-
-    return count_gpus()
 
 
 def load_engine(folder: ModelFolder, compute: Compute) -> Engine:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from faults.jobs import CLAIM, TIMED, arguments, finish, objects, steps, write_dump
+from faults.processes import stat
 from faults.stub import LABELS, label_of
 from faults.zygote import Ended, Zygote
 from sentiment_batch.write.bucket import Bucket
@@ -141,9 +142,10 @@ class Place:
 def is_stopped(pid: int) -> bool:
     """Waits until it is, or has ended."""
     while True:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        if state in "TZ":
-            return state == "T"
+        fields = stat(pid)
+        assert fields, "it has not been waited for"
+        if fields[0] in "TZ":
+            return fields[0] == "T"
         time.sleep(0.002)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from faults import zygote as forks
 from faults.jobs import OPTIONS, SHARD_ROWS, check_finished, data_files, finish, is_published, write_dump
+from faults.processes import is_alive, processes
 from faults.zygote import Zygote
 
 ROWS = 10 * SHARD_ROWS
@@ -79,7 +80,7 @@ def test_any_process_of_a_job_with_workers(zygote: Zygote, tmp_path: Path, tier:
     for _ in range(tier(8, 200)):
         pid = zygote.start(*command, out, "--workers", 2)
         time.sleep(seconds * chance.uniform(0.3, 0.9))
-        begun = children(pid)
+        begun = [each for each, (_, parent, *_) in processes() if int(parent) == pid]
         kill(chance.choice([pid, *begun]))
         codes.append(zygote.wait(pid).code)
         ended = time.monotonic()
@@ -93,24 +94,6 @@ def test_any_process_of_a_job_with_workers(zygote: Zygote, tmp_path: Path, tier:
     check_finished(zygote, out, data_files(alone))
     assert set(codes) <= {0, 7, -9}
     assert {7, -9} <= set(codes)
-
-
-def children(pid: int) -> list[int]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(path.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        found += [int(path.parent.name)] if parent == pid else []
-    return found
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def kill(pid: int) -> None:
