@@ -54,7 +54,8 @@ def make_graphs(
     best = "bfloat16" if openvino_engine.computes_in_bfloat16() else "float32"
     log.info("calibrating int8 by %d texts", len(texts))
     seen = tokenise(tokenizer, texts, folder.max_length)
-    int8 = quantise(graph, _one_by_one(seen, folder.pad_token_id)[:_RANGE_TEXTS])
+    batches = _one_by_one(seen, folder.pad_token_id)[:_RANGE_TEXTS]
+    int8 = quantise(graph, batches, symmetric=openvino_engine.has_amx())
     _correct(folder, int8, seen, reference, scratch)
     hashes[INT8] = save(int8, scratch / GRAPHS[INT8])
     engines = {

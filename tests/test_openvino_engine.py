@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from sentiment_batch.errors import EnvironmentFailure, ModelRefused
-from sentiment_batch.model import torch_engine
+from sentiment_batch.model import openvino_engine, torch_engine
 from sentiment_batch.model.classifier import Engine
 from sentiment_batch.model.folder import read_model_folder
 from sentiment_batch.model.graph_file import Graph, read_graph
-from sentiment_batch.model.openvino_engine import computes_in_bfloat16, is_out_of_memory, load_engine
+from sentiment_batch.model.openvino_engine import computes_in_bfloat16, has_amx, is_out_of_memory, load_engine
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -104,6 +104,16 @@ def test_attention_is_no_kernel_of_its_own_which_is_slow_for_most_widths(
     assert found[0]["Subgraph"] == 0
     assert found[0]["Softmax"] == 2, "one for each layer"
     assert found[0]["MatMul"] >= 3
+
+
+@pytest.mark.parametrize("amx", [True, False], ids=["amx", "without"])
+def test_attention_of_int8_is_a_kernel_of_its_own_where_that_is_the_faster(
+    optimized_model: Path, amx: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = kernels(monkeypatch)
+    monkeypatch.setattr(openvino_engine, "has_amx", lambda: amx)
+    load_engine(read_graph(optimized_model / "openvino_int8.xml"), 3, "int8", 1)
+    assert (found[0]["Softmax"], found[0]["Subgraph"] > 0) == ((2, False) if amx else (0, True))
 
 
 def test_an_openvino_without_the_internal_option_does_without_it(
@@ -253,6 +263,22 @@ def test_a_graph_that_cannot_label_a_text_is_refused(graph: Graph, monkeypatch: 
         ModelRefused, match=r"model\.xml cannot label a text: index 3 is out of bounds; label with --engine torch$"
     ):
         load_engine(graph, 3, "float32", 1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("fpu amx_bf16 amx_tile amx_int8", True),
+        ("fpu avx512_vnni", False),
+        ("fpu amx_int8_of_old", False),
+        (None, False),
+    ],
+)
+def test_the_system_says_whether_there_is_amx(flags: str | None, expected: bool, tmp_path: Path) -> None:
+    if flags:
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "proc/cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t: none\n")
+    assert has_amx(tmp_path) is expected
 
 
 def test_this_cpu_is_asked_what_it_can() -> None:

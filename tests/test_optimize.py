@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from sentiment_batch import Labeller, optimizing
 from sentiment_batch.config import OptimizeOptions, ReadOptions
 from sentiment_batch.errors import Busy, InputError, ModelRefused, UsageError
 from sentiment_batch.model.configuration import MODEL_TYPES
-from sentiment_batch.model.conversion import convert
+from sentiment_batch.model.conversion import convert, quantise
 from sentiment_batch.model.folder import read_model_folder
 from sentiment_batch.model.graphs import find_graphs
 from sentiment_batch.optimize import optimize
@@ -93,7 +94,7 @@ def test_int8_is_not_kept_where_it_is_slower_or_worse(
     as_fast_as(monkeypatch, *rates)
     if max_drop == 0:
         quantise = optimizing.quantise
-        monkeypatch.setattr(optimizing, "quantise", lambda graph, batches: _upside_down(quantise(graph, batches)))
+        monkeypatch.setattr(optimizing, "quantise", lambda *given, **how: _upside_down(quantise(*given, **how)))
     metrics = optimize(options(folder, max_drop=max_drop))
     assert metrics["measured"]["int8_kept"] is False
     assert list(metrics["graphs"]) == ["float"]
@@ -223,6 +224,24 @@ def test_every_kind_of_model_is_converted(kind: str, tmp_path: Path, monkeypatch
     (tmp_path / "scratch").mkdir()
     made = optimizing.make_graphs(folder, [], None, 0, tmp_path / "scratch")
     assert list(made["graphs"]) == ["float"]
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_int8_leaves_attention_as_it_is(tiny_model: Path, symmetric: bool) -> None:
+    """By the ranges of what a product of matrices is given; around zero where they shall be symmetric."""
+    graph = convert(read_model_folder(str(tiny_model)))
+    batches = [(np.full((1, width), width), np.ones((1, width), np.int64)) for width in (3, 9, 20)]
+    kinds, around_zero = Counter[str](), []
+    for op in quantise(graph, batches, symmetric=symmetric).get_ordered_ops():
+        kinds[op.get_type_name()] += 1
+        if op.get_type_name() == "FakeQuantize":
+            low, high = (op.input_value(number).get_node().get_data().item() for number in (1, 2))
+            around_zero.append(low == pytest.approx(-high * 128 / 127, rel=1e-3))
+            behind = {each.get_node().get_type_name() for each in op.output(0).get_target_inputs()}
+            assert behind == {"MatMul"}
+    assert all(around_zero) is symmetric
+    assert kinds["ScaledDotProductAttention"] == 2
+    assert kinds["FakeQuantize"] == 10, "of 2 layers: behind both norms, attention, and GELU; and the pooled token"
 
 
 def test_sampled_texts_are_distinct_and_always_the_same(tmp_path: Path) -> None:

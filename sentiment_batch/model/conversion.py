@@ -37,11 +37,13 @@ def convert(folder: ModelFolder) -> Any:
     return graph
 
 
-def quantise(graph: Any, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> Any:
+def quantise(graph: Any, batches: Iterable[tuple[np.ndarray, np.ndarray]], symmetric: bool) -> Any:
     """The same in int8, by NNCF's post-training quantisation with SmoothQuant (arXiv:2211.10438).
 
-    The ranges of the activations are those seen with the batches of calibration, (input_ids, attention_mask) each. The
-    head stays as it is: it sees one token of each text.
+    The ranges of the activations are those seen with the batches of calibration, (input_ids, attention_mask) each;
+    symmetric ones lie around zero. On AMX these are the faster by a sixth, and what OpenVINO prepares for each shape of
+    a batch it prepares in half the time; without AMX they are the slower. Attention is left as it is, which is a
+    fourth of the error and a thirtieth of the products, and so is the head, which sees one token of each text.
     """
     import nncf  # behind OpenVINO, whose import is ours
 
@@ -51,8 +53,10 @@ def quantise(graph: Any, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> An
             graph,
             nncf.Dataset(seen),
             subset_size=len(seen),
-            ignored_scope=nncf.IgnoredScope(names=[head_name(graph)]),
-            preset=nncf.QuantizationPreset.MIXED,
+            ignored_scope=nncf.IgnoredScope(
+                names=[head_name(graph)], types=["ScaledDotProductAttention"], validate=False
+            ),
+            preset=nncf.QuantizationPreset.PERFORMANCE if symmetric else nncf.QuantizationPreset.MIXED,
             model_type=nncf.ModelType.TRANSFORMER,
         )
 

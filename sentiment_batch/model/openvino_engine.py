@@ -15,8 +15,9 @@ from sentiment_batch.model.graphs import INT8
 from sentiment_batch.model.openvino_runtime import openvino
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
-# Attention as products, sums and a softmax, not as one kernel that is slow for all widths but multiples of 16: on AMX a
-# batch of 63 tokens took 93 ms with it and takes 76 without, one of 64 tokens 73 and 69. In int8 it is as fast.
+# Attention as products, sums and a softmax, not as one kernel that on AMX is slow for all widths but multiples of 16: a
+# batch of 63 tokens took 93 ms with it and takes 76 without, one of 64 tokens 73 and 69. In int8 without AMX the kernel
+# is the faster.
 _SEPARATE_ATTENTION = {"SNIPPETS_MODE": "DISABLE"}
 _OUT_OF_MEMORY = ("bad_alloc", "out of memory", "Failed to allocate")
 
@@ -24,6 +25,17 @@ _OUT_OF_MEMORY = ("bad_alloc", "out of memory", "Failed to allocate")
 def computes_in_bfloat16() -> bool:
     """Whether this CPU does, by OpenVINO's account."""
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def has_amx(root: Path = Path("/")) -> bool:
+    """Whether this CPU multiplies matrices of int8 by tiles (AMX), of which OpenVINO says nothing.
+
+    `root` is where the system's files are looked for.
+    """
+    try:
+        return "amx_int8" in (root / "proc/cpuinfo").read_text(errors="replace").split()
+    except OSError:
+        return False
 
 
 def load_engine(graph: Graph, labels: int, dtype: str, streams: int, longest: int | None = None) -> Engine:
@@ -47,7 +59,7 @@ def load_engine(graph: Graph, labels: int, dtype: str, streams: int, longest: in
         if longest:
             check_sizes(core.read_model(graph.xml.decode(), weights), longest, graph.path)
         model = core.read_model(graph.xml.decode(), weights)
-        compiled = _compiled(core, model, options, {} if dtype == INT8 else _SEPARATE_ATTENTION)
+        compiled = _compiled(core, model, options, _SEPARATE_ATTENTION if dtype != INT8 or has_amx() else {})
         requests: SimpleQueue[Any] = SimpleQueue()
         for _ in range(streams):
             requests.put(compiled.create_infer_request())
