@@ -108,8 +108,8 @@ class LabelOptions(_Checked):
     device: Device = option("auto", help="auto, cpu, cuda or cuda:N.")
     dtype: Dtype = option(
         "auto",
-        help="auto is int8 where `optimize` made it, else bfloat16 where the device computes in it, else float32 on a "
-        "CPU, float16 on a GPU.",
+        help="auto is bfloat16 where the device computes in it, else float16 on a GPU, float32 on a CPU; and int8 on a "
+        "CPU where `optimize` made it.",
     )
 
 

@@ -13,7 +13,7 @@ from sentiment_batch.read.columns import shown_columns
 from sentiment_batch.read.plan import Inputs
 from sentiment_batch.write.claim import Identity
 
-ROW_FORMAT = 3  # goes up when the same job would give other rows: part of every job's identity
+ROW_FORMAT = 4  # goes up when the same job would give other rows: part of every job's identity
 # What may differ between two runs of one job: none of it changes a row. The model counts by its digest, the inputs by
 # their content.
 _NOT_IDENTITY = {

@@ -140,6 +140,7 @@ class Labeller:
 
     def load(self) -> float:
         """Load tokenizer and model now, not with the first rows; the seconds that this and opening the folder took."""
+        _ = self.compute
         started = time.perf_counter()
         _ = self.tokenizer, self.classifier
         return round(self._opening_seconds + time.perf_counter() - started, 3)
@@ -163,9 +164,11 @@ class Labeller:
 
     @cached_property
     def compute(self) -> Compute:
-        """What runs the model."""
-        options = self.options
-        return resolve_compute(self.folder, self.graphs, options.engine, options.device, options.dtype)
+        """What runs the model. Choosing it may load PyTorch, which counts as loading whoever asks for it first."""
+        started, options = time.perf_counter(), self.options
+        found = resolve_compute(self.folder, self.graphs, options.engine, options.device, options.dtype)
+        self._opening_seconds += time.perf_counter() - started
+        return found
 
     @cached_property
     def graphs(self) -> Graphs:

@@ -102,6 +102,7 @@ def compute_of(labeller: Labeller) -> dict[str, Any]:
         "engine": compute.engine,
         "device": compute.device_kind,
         "dtype": compute.dtype,
+        **({"float_dtype": compute.float_dtype} if compute.float_dtype != compute.dtype else {}),
         "batch_tokens": labeller.options.batch_tokens or "auto",
     }
 
@@ -110,7 +111,7 @@ def check_compute(part: Part, labeller: Labeller, output: str) -> None:
     """Raise `OutputConflict` for a part that another run of the job made with another compute than this one has."""
     compute, made = compute_of(labeller), part.seal["compute"]
     if made != compute:
-        theirs, ours = (" ".join(str(each.get(name)) for name in compute) for each in (made, compute))
+        theirs, ours = (" ".join(map(str, each.values())) for each in (made, compute))
         raise OutputConflict(
             f"{output}/{part.name} was made with {theirs}, this run would go on with {ours}, and an output has one: "
             f"go on where it was begun, or remove {output} to begin again"

@@ -14,13 +14,14 @@ from sentiment_batch.disk import replace_file
 from sentiment_batch.errors import UsageError
 from sentiment_batch.measure.metrics import Clock, Metrics, document
 from sentiment_batch.model.folder import ModelFolder, read_model_folder
-from sentiment_batch.model.graphs import GRAPHS, RECORD, graph_files
+from sentiment_batch.model.graphs import GRAPHS, INT8, RECORD, graph_files
 from sentiment_batch.read.sample import sample_texts
 from sentiment_batch.read.split import Split, read_split
 from sentiment_batch.write.claim import SCRATCH
 from sentiment_batch.write.lock import lock
 from sentiment_batch.write.store import Folder, create_json, read_json
 
+GRAPH_FORMAT = 2  # goes up when the same model would get other graphs
 _CALIBRATION_TEXTS = 1_000
 
 log = logging.getLogger(__name__)
@@ -76,8 +77,12 @@ def _publish(record: dict[str, Any], scratch: Path, store: Folder) -> None:
 
 def _identity(options: OptimizeOptions, folder: ModelFolder, texts: list[str], split: Split | None) -> dict[str, Any]:
     """All that can change the graphs, but for the speed of the machine."""
+    from sentiment_batch.model.openvino_engine import float_dtype, has_amx
+
     seen = json.dumps([texts, split.texts, split.labels] if split else [], ensure_ascii=False)
     return {
+        "graph_format": GRAPH_FORMAT,
+        "int8": {"amx": has_amx(), "float_dtype": float_dtype(INT8)} if split else {},
         "model": folder.digest,
         "data_sha256": hashlib.sha256(seen.encode(errors="surrogatepass")).hexdigest(),
         "max_drop": options.max_drop,
@@ -86,12 +91,20 @@ def _identity(options: OptimizeOptions, folder: ModelFolder, texts: list[str], s
 
 
 def _done(store: Folder, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """The record of this very job, if its graphs are all there."""
+    """The record of this very job, if its graphs are all there, and whole."""
     record = read_json(store, RECORD)
     if not isinstance(record, dict) or record.get("identity") != identity:
         return None
-    files = {name for kind in record["graphs"] for name in graph_files(kind)}
-    return record if store.sizes().keys() >= files else None
+    made = {
+        name: sha for kind, both in record["graphs"].items() for name, sha in zip(graph_files(kind), both, strict=True)
+    }
+    there = store.sizes().keys() >= made.keys()
+    return record if there and all(_sha256(store.path / name) == sha for name, sha in made.items()) else None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _metrics(record: dict[str, Any], folder: ModelFolder, clock: Clock) -> Metrics:

@@ -89,7 +89,9 @@ def _wrong_seal(seal: Seal, part: dict[str, Any], expected: Expected) -> Iterato
     if (seal["job_id"], part_name(seal["shard"], expected.job_id)) != (expected.job_id, name):
         yield f"{name}: its seal is of another job or shard"
     if any(seal["compute"].get(key) != compute[key] for key in compute):
-        made, told = (" ".join(shown(each.get(key)) for key in compute) for each in (seal["compute"], compute))
+        made, told = (
+            " ".join(shown(each[key]) for key in compute if each.get(key)) for each in (seal["compute"], compute)
+        )
         yield f"{name} was made with {made}, {METRICS} says {told}: an output has one"
 
 

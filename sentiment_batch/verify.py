@@ -37,7 +37,7 @@ from sentiment_batch.write.store import Store, read_json
 _SHOWN = 20
 _LISTED = 1000
 _KINDS = ("in", "out", "rejected", "scored", "empty", "null", "nonfinite", "truncated")
-_COMPUTE = ("engine", "device", "dtype", "batch_tokens")
+_COMPUTE = ("engine", "device", "dtype", "float_dtype", "batch_tokens")
 
 # What helps against the findings of each look. `score` makes nothing again of an output that it finds published.
 _LINK = "put the file itself in its place, or take it away if it is none of the output's"

@@ -27,7 +27,7 @@ from bench_ways.table import stages_table, table, ways_table  # noqa: E402
 from bench_ways.ways import WAYS, Way, why_not  # noqa: E402
 
 # two layers of 4 with a feed-forward network of 10, three labels; embeddings of 4 need no product
-TINY = Shape(layers=2, hidden=4, intermediate=10, embedding=4, labels=3)
+TINY = Shape(layers=2, hidden=4, intermediate=10, embedding=4, labels=3, first_token_only=True)
 HEAD = 2 * (4 * 4 + 4 * 3)
 
 
@@ -52,10 +52,12 @@ def test_narrow_embeddings_cost_a_product_for_each_token() -> None:
 
 
 def test_the_shape_is_read_from_the_folder_whatever_its_names(tmp_path: Path, tiny_model: Path) -> None:
-    assert read_shape(tiny_model) == Shape(2, 32, 64, 32, 3)
+    assert read_shape(tiny_model) == Shape(2, 32, 64, 32, 3, first_token_only=True)
     names = {"model_type": "distilbert", "dim": 8, "n_layers": 3, "hidden_dim": 16, "id2label": {"0": "a", "1": "b"}}
     (tmp_path / "config.json").write_text(json.dumps(names))
-    assert read_shape(tmp_path) == Shape(3, 8, 16, 8, 2)
+    assert read_shape(tmp_path) == Shape(3, 8, 16, 8, 2, first_token_only=True)
+    (tmp_path / "config.json").write_text(json.dumps({**names, "model_type": "mpnet"}))
+    assert read_shape(tmp_path) == Shape(3, 8, 16, 8, 2, first_token_only=False)
     (tmp_path / "config.json").write_text(json.dumps({**names, "model_type": "modernbert"}))
     assert read_shape(tmp_path) is None
 

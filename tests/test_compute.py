@@ -14,11 +14,13 @@ import torch
 from conftest import LABELS
 
 from sentiment_batch import Labeller
-from sentiment_batch.errors import EnvironmentFailure, ModelRefused, UsageError
+from sentiment_batch.errors import EnvironmentFailure, ModelRefused, OutputConflict, UsageError
+from sentiment_batch.labelling import check_compute, compute_of
 from sentiment_batch.model import compute, openvino_engine
 from sentiment_batch.model.compute import Compute, load_engine, resolve_compute, worker_computes
 from sentiment_batch.model.folder import ModelFolder, read_model_folder
 from sentiment_batch.model.graphs import RECORD, find_graphs
+from sentiment_batch.write.part import Part
 
 FLOAT, INT8 = ["a" * 64, "b" * 64], ["c" * 64, "d" * 64]
 Machine = Callable[..., Callable[..., Any]]
@@ -250,6 +252,28 @@ def test_streams_and_the_size_of_a_batch_are_of_the_device(monkeypatch: pytest.M
     found = Compute("torch", "cuda:1", "float16")
     assert (found.device_kind, found.streams, found.batch_tokens) == ("cuda", 2, 65_536)
     assert str(found) == "torch in float16 on cuda:1"
+
+
+@pytest.mark.parametrize(("can", "rest"), [(True, "bfloat16"), (False, "float32")])
+def test_what_int8_leaves_in_floating_point_is_part_of_what_computes(
+    can: bool, rest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino_engine, "computes_in_bfloat16", lambda: can)
+    found = Compute("openvino", "cpu", "int8")
+    assert found.float_dtype == rest
+    assert Compute("openvino", "cpu", "float32").float_dtype == "float32"
+    assert Compute("torch", "cuda", "float16").float_dtype == "float16"
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+def test_the_seals_of_int8_say_what_its_rest_is(optimized_model: Path, dtype: str) -> None:
+    """One output is not begun on a CPU with bfloat16 and ended on one without."""
+    labeller = Labeller(str(optimized_model), engine="openvino", dtype=dtype)
+    found = compute_of(labeller)
+    assert found.get("float_dtype") == (labeller.compute.float_dtype if dtype == "int8" else None)
+    part = Part("part-00000.parquet", 1, {"compute": {**found, "float_dtype": "float8"}})
+    with pytest.raises(OutputConflict, match=f"made with openvino cpu {dtype} (auto )?float8"):
+        check_compute(part, labeller, "out")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8", "auto"])

@@ -22,7 +22,10 @@ from sentiment_batch.model.folder import read_model_folder
 from sentiment_batch.model.graph_file import Graph, read_graph
 from sentiment_batch.model.operations import OPERATIONS
 
-MAKE = "; make it again with: sentiment-batch optimize --model {}, or label with --engine torch"
+MAKE = (
+    "; make it again with: sentiment-batch optimize --model {}, and --calibration and --valid as before; "
+    "or label with --engine torch"
+)
 
 
 def compiled(xml: bytes, weights: Any) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:

@@ -1,6 +1,8 @@
 import pickle
 import shutil
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +10,9 @@ import pytest
 from conftest import LABELS, random_texts
 
 from sentiment_batch import Labeller
+from sentiment_batch import labeller as labeller_module
 from sentiment_batch.errors import InputError, ModelRefused, UsageError
+from sentiment_batch.model.compute import resolve_compute
 
 TEXTS = random_texts(80)
 
@@ -213,3 +217,20 @@ def test_a_model_that_is_replaced_while_it_is_loaded(tiny_model: Path, tmp_path:
     (folder / "config.json").write_bytes((folder / "config.json").read_bytes() + b" ")
     with pytest.raises(ModelRefused, match="changed while it was loaded"):
         labeller.predict(["a"])
+
+
+def test_choosing_what_computes_counts_as_loading(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may load PyTorch, whoever asks for it first."""
+
+    def slow(*given: Any) -> Any:
+        time.sleep(0.3)
+        return resolve_compute(*given)
+
+    monkeypatch.setattr(labeller_module, "resolve_compute", slow)
+    found = Labeller(str(tiny_model), dtype="float32")
+    before = Labeller(str(tiny_model), dtype="float32")
+    started = time.perf_counter()
+    seconds = found.load()
+    assert 0.3 <= seconds <= time.perf_counter() - started + 0.1, "once"
+    assert before.compute
+    assert before.load() >= 0.3

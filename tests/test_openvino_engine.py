@@ -141,13 +141,18 @@ def test_threads_each_get_the_answer_to_what_they_asked(engine: Engine) -> None:
     assert found == expected
 
 
-@pytest.mark.parametrize("kind", ["model", "int8"])
-def test_the_bits_do_not_depend_on_the_number_of_streams(optimized_model: Path, kind: str) -> None:
-    graph = read_graph(optimized_model / f"openvino_{kind}.xml")
+@pytest.mark.parametrize(
+    ("dtype", "amx"), [("float32", True), ("bfloat16", True), ("int8", True), ("int8", False)], ids=str
+)
+def test_the_bits_do_not_depend_on_the_number_of_streams(
+    optimized_model: Path, dtype: str, amx: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino_engine, "has_amx", lambda: amx)
+    graph = read_graph(optimized_model / f"openvino_{'int8' if dtype == 'int8' else 'model'}.xml")
     asked = batches()
     first, *others = [
         [engine(*each).tobytes() for each in asked]
-        for engine in (load_engine(graph, 3, "float32", streams, 64) for streams in (1, 2, 5))
+        for engine in (load_engine(graph, 3, dtype, streams, 64) for streams in (1, 2, 5))
     ]
     assert others == [first, first]
 

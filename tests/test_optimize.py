@@ -17,6 +17,7 @@ from test_first_token import random_model
 from sentiment_batch import Labeller, optimizing
 from sentiment_batch.config import OptimizeOptions, ReadOptions
 from sentiment_batch.errors import Busy, InputError, ModelRefused, UsageError
+from sentiment_batch.model import openvino_engine
 from sentiment_batch.model.configuration import MODEL_TYPES
 from sentiment_batch.model.conversion import convert, quantise
 from sentiment_batch.model.folder import read_model_folder
@@ -147,8 +148,40 @@ def test_the_same_again_is_done_already_and_other_options_are_not(folder: Path, 
     assert "already_done" not in optimize(options(folder)), "now with int8"
 
 
+@pytest.mark.parametrize("name", ["openvino_model.xml", "openvino_model.bin"])
+def test_a_damaged_graph_is_made_again_by_the_same_command(folder: Path, name: str) -> None:
+    path = folder / "model" / name
+    optimize(options(folder, calibration=(), valid=None))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+    assert "already_done" not in optimize(options(folder, calibration=(), valid=None))
+    assert Labeller(str(folder / "model"), engine="openvino").predict(["bagus"])[0]["label"] in LABELS
+
+
+@pytest.mark.parametrize("amx", [True, False])
+def test_the_ranges_of_int8_are_those_for_this_cpu(folder: Path, amx: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that was made on another kind of CPU is made again."""
+    asked = []
+
+    def noted(*given: Any, symmetric: bool) -> Any:
+        asked.append(symmetric)
+        return quantise(*given, symmetric=symmetric)
+
+    monkeypatch.setattr(optimizing, "quantise", noted)
+    monkeypatch.setattr(openvino_engine, "has_amx", lambda: amx)
+    optimize(options(folder))
+    assert asked == [amx]
+    assert optimize(options(folder))["already_done"] is True
+    monkeypatch.setattr(openvino_engine, "has_amx", lambda: not amx)
+    optimize(options(folder))
+    assert asked == [amx, not amx]
+    optimize(options(folder, calibration=(), valid=None))
+    monkeypatch.setattr(openvino_engine, "has_amx", lambda: amx)
+    assert optimize(options(folder, calibration=(), valid=None))["already_done"] is True, "no int8, no matter"
+
+
 def test_graphs_are_the_same_bytes_in_another_process(folder: Path) -> None:
-    """So that a fleet of machines that each optimize a model have one model."""
+    """The one as the model is: the same on each machine of a fleet."""
     hashes = []
     for name in ("a", "b"):
         shutil.copytree(folder / "model", folder / name)

@@ -650,6 +650,10 @@ SEALS: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
         lambda seal: {"compute": {**seal["compute"], "dtype": "bfloat16"}},
         "part-00001.parquet was made with torch cpu bfloat16 auto, _metrics.json says torch cpu float32 auto",
     ),
+    "made with another dtype beside int8": (
+        lambda seal: {"compute": {**seal["compute"], "float_dtype": "bfloat16"}},
+        "part-00001.parquet was made with torch cpu float32 bfloat16 auto, _metrics.json says torch cpu float32 auto",
+    ),
     "says more tokens": (
         lambda seal: {"counts": {**seal["counts"], "tokens": 7}},
         "the seal of part-00001.parquet says 7 tokens",

@@ -54,7 +54,7 @@ def roof_shares(
     if shape is None or roof is None:
         return {"nominal": None, "performed": None}
     nominal = flops(lengths, shape, first_token_only=False) / seconds / roof
-    performed = None if computed is None else flops(computed, shape, first_token_only=True) / seconds / roof
+    performed = None if computed is None else flops(computed, shape, shape.first_token_only) / seconds / roof
     return {"nominal": nominal, "performed": performed}
 
 

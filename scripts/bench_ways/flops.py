@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 # Whose layers are those of BERT: four products for the attention's own weights, two for the feed-forward network.
+_WHOLE = ("albert", "mpnet")  # of these, those whose last layer our engines compute for all tokens
 _LIKE_BERT = ("albert", "bert", "camembert", "distilbert", "electra", "mpnet", "roberta", "xlm-roberta")
 
 
@@ -18,6 +19,7 @@ class Shape(NamedTuple):
     intermediate: int
     embedding: int  # where it is not `hidden`, a product widens it
     labels: int
+    first_token_only: bool  # our engines compute the last layer for it alone
 
 
 def read_shape(model: Path) -> Shape | None:
@@ -32,6 +34,7 @@ def read_shape(model: Path) -> Shape | None:
         intermediate=config.get("intermediate_size") or config["hidden_dim"],
         embedding=config.get("embedding_size", hidden),
         labels=len(config["id2label"]),
+        first_token_only=config["model_type"] not in _WHOLE,
     )
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from bench_ways.child import run
 from bench_ways.ways import Way
 from sentiment_batch.model.folder import read_model_folder
+from sentiment_batch.optimize import GRAPH_FORMAT
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def models_of(options: argparse.Namespace, ways: list[Way]) -> Iterator[Model]:
     folders = given + [(random_model(shape, given[0][0], options.work), False) for shape in options.random]
     for folder, trained in folders:
         read = read_model_folder(str(folder))
-        made = options.work / f"{folder.name}-{read.digest[:8]}"
+        made = options.work / f"{folder.name}-{read.digest[:8]}-{GRAPH_FORMAT}"
         onnx_folder = made.with_name(f"{made.name}-onnx")
         if any(way.needs == "onnxruntime" for way in ways) and not onnx_folder.exists():
             log.info("%s: making the model for ONNX Runtime ...", folder.name)
@@ -58,7 +59,8 @@ def optimised(model: Path, copy: Path, options: argparse.Namespace) -> Path:
         shutil.copytree(model, growing, dirs_exist_ok=True)
         arguments = ["sentiment_batch", "optimize", "--model", growing, "--calibration", options.calibration]
         arguments += ["--valid", options.valid or options.calibration]
-        arguments += ["--columns", options.columns] if options.columns else []
+        for name in ("columns", "text_column"):
+            arguments += [f"--{name.replace('_', '-')}", value] if (value := getattr(options, name)) else []
         run(arguments, copy.with_suffix(".log"))
         growing.rename(copy)
     return copy

@@ -3,8 +3,9 @@
 import importlib.util
 import logging
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sentiment_batch.cores import usable_cores
 from sentiment_batch.errors import UsageError
@@ -34,6 +35,11 @@ class Compute:
     def device_kind(self) -> str:
         """cpu or cuda."""
         return device_kind(self.device)
+
+    @cached_property
+    def float_dtype(self) -> str:
+        """What it computes in where it does not compute in whole numbers: `dtype`, but for int8."""
+        return _openvino_engine().float_dtype(self.dtype) if self.dtype == INT8 else self.dtype
 
     @property
     def streams(self) -> int:
@@ -110,10 +116,10 @@ def load_engine(folder: ModelFolder, compute: Compute) -> Engine:
     """
     labels = len(folder.labels)
     if compute.graph:
-        from sentiment_batch.model import openvino_engine
-
         graph = read_graph(compute.graph.path, compute.graph.sha256)
-        engine = openvino_engine.load_engine(graph, labels, compute.dtype, compute.streams, folder.max_length)
+        engine: Engine = _openvino_engine().load_engine(
+            graph, labels, compute.dtype, compute.streams, folder.max_length
+        )
     else:
         from sentiment_batch.model import torch_engine
 
@@ -168,9 +174,13 @@ def _on_openvino(graphs: Graphs, dtype: str) -> Compute:
 
 
 def _computes_in_bfloat16() -> bool:
-    from sentiment_batch.model.openvino_engine import computes_in_bfloat16
+    return bool(_openvino_engine().computes_in_bfloat16())
 
-    return computes_in_bfloat16()
+
+def _openvino_engine() -> Any:
+    from sentiment_batch.model import openvino_engine
+
+    return openvino_engine
 
 
 def _has_openvino() -> bool:

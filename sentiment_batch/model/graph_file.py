@@ -83,7 +83,8 @@ def _read(path: Path, sha256: str | None, size: int | None) -> bytearray:
 
 
 def _instead(path: Path) -> str:
-    return f"make it again with: sentiment-batch optimize --model {path.parent}, or label with --engine torch"
+    make = f"sentiment-batch optimize --model {path.parent}"
+    return f"make it again with: {make}, and --calibration and --valid as before; or label with --engine torch"
 
 
 def _nodes(layers: list[Layer], edges: list[tuple[Port, Port]]) -> list[_Node]:

@@ -27,6 +27,11 @@ def computes_in_bfloat16() -> bool:
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
+def float_dtype(dtype: str) -> str:
+    """What is left in floating point is computed in `dtype`; that of int8 in bfloat16 where the CPU computes in it."""
+    return dtype if dtype != INT8 else "bfloat16" if computes_in_bfloat16() else "float32"
+
+
 def has_amx(root: Path = Path("/")) -> bool:
     """Whether this CPU multiplies matrices of int8 by tiles (AMX), of which OpenVINO says nothing.
 
@@ -41,16 +46,14 @@ def has_amx(root: Path = Path("/")) -> bool:
 def load_engine(graph: Graph, labels: int, dtype: str, streams: int, longest: int | None = None) -> Engine:
     """An engine that as many threads as it has streams may call at a time; each stream computes on one core.
 
-    `dtype` is float32 or bfloat16, or int8 for a graph that computes in it: then the rest of it is in bfloat16 where
-    the CPU computes in that. `longest` is the most tokens that a text has, and may be left out for a graph that was
-    made here. Raises `ModelRefused` if OpenVINO cannot compile the graph, if it needs more memory than an encoder, or
-    if a text has not one logit for each label in it.
+    `dtype` is float32 or bfloat16, or int8 for a graph that computes in it. `longest` is the most tokens that a text
+    has, and may be left out for a graph that was made here. Raises `ModelRefused` if OpenVINO cannot compile the graph,
+    if it needs more memory than an encoder, or if a text has not one logit for each label in it.
     """
-    rest = dtype if dtype != INT8 else "bfloat16" if computes_in_bfloat16() else "float32"
     options = {
         "NUM_STREAMS": str(streams),
         "INFERENCE_NUM_THREADS": str(streams),
-        "INFERENCE_PRECISION_HINT": _HINTS[rest],
+        "INFERENCE_PRECISION_HINT": _HINTS[float_dtype(dtype)],
         "ENABLE_CPU_PINNING": "NO",  # the core that a stream would be bound to may be another process's
     }
     try:
