@@ -19,6 +19,7 @@ reported of a way:
 
 and of each stage alone, as a share of the labelling time of `score`, in which they overlap: read, tokenise, engine,
 label (making the rows) and write; `engine waits` is the time in which the engine has nothing to do. More is in --json.
+Int8 is there only where `optimize` kept it: a model for which it is slower or worse has none.
 
 `bench.py scale` measures whether a row costs the same however many there are: `score` with an engine that computes
 nothing, on 100,000 and on 1,000,000 rows. `bench.py start` times whole commands on few rows, which is mostly their

@@ -21,6 +21,7 @@ from sentiment_batch.write.part import Part
 from sentiment_batch.write.store import Store
 
 _REJECTS_LOOKED_AT = 10_000
+_COMPUTE = ("engine", "device", "dtype", "float_dtype", "batch_tokens")
 
 
 class Labelled(NamedTuple):
@@ -111,7 +112,7 @@ def check_compute(part: Part, labeller: Labeller, output: str) -> None:
     """Raise `OutputConflict` for a part that another run of the job made with another compute than this one has."""
     compute, made = compute_of(labeller), part.seal["compute"]
     if made != compute:
-        theirs, ours = (" ".join(map(str, each.values())) for each in (made, compute))
+        theirs, ours = (" ".join(str(each[name]) for name in _COMPUTE if name in each) for each in (made, compute))
         raise OutputConflict(
             f"{output}/{part.name} was made with {theirs}, this run would go on with {ours}, and an output has one: "
             f"go on where it was begun, or remove {output} to begin again"
