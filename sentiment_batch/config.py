@@ -179,6 +179,10 @@ class EvaluateOptions(ReadOptions, CacheOptions, LabelOptions, LogOptions):
         "precision, recall, f1.",
         metavar="CONDITION",
     )
+    on_undecidable: Literal["fail", "pass"] = option(
+        "fail",
+        help="What becomes of a gate whose bound lies in the 95 % interval of its figure: the split is too small to say.",
+    )
     overwrite: bool = option(False, help="Replace the evaluation of another job.")
     metrics: str | None = option(
         None, help="Also write the metrics JSON to this local file, on failure too.", metavar="FILE"

@@ -17,19 +17,19 @@ from sentiment_batch.labelling import (
     open_labeller,
 )
 from sentiment_batch.measure.counts import Counts, add, count_rows
+from sentiment_batch.measure.evaluation import evaluation_section, intervals_section
 from sentiment_batch.measure.gates import Gate, parse_gate
 from sentiment_batch.measure.metrics import (
     Clock,
     Metrics,
     document,
-    evaluation_section,
     headline,
     performance_section,
     predictions_section,
     rows_section,
 )
 from sentiment_batch.measure.progress import Progress
-from sentiment_batch.measure.summary import figure
+from sentiment_batch.measure.summary import gate_figure
 from sentiment_batch.model.compute import device_kind
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, shard_sha256
 from sentiment_batch.read.split import are_labels, describe, label_names, shown_label
@@ -64,7 +64,7 @@ def evaluate(options: EvaluateOptions) -> Metrics:
         finally:
             claimed.release()
     # The figures are those that are published; the gates are tonight's, and their verdict is returned alone.
-    metrics |= _gated(metrics["evaluation"], gates)
+    metrics |= _gated(metrics["evaluation"], gates, options.on_undecidable)
     _raise_for_gates(metrics, options.output)
     return metrics
 
@@ -94,10 +94,13 @@ def _evaluate(
         input=inputs.section(rows),
         rows=rows_section(counts),
         predictions=predictions_section(counts, labeller.labels),
-        evaluation=evaluation_section(counts["confusion"], labeller.labels),
+        evaluation={
+            **evaluation_section(counts["confusion"], labeller.labels),
+            "intervals": intervals_section(counts["confusion"], labeller.labels),
+        },
         performance=performance,
     )
-    metrics = {**metrics, "headline": headline(metrics), **_gated(metrics["evaluation"], gates)}
+    metrics = {**metrics, "headline": headline(metrics), **_gated(metrics["evaluation"], gates, options.on_undecidable)}
     published = settle_json(work, MARKER, metrics)
     work.publish()
     return published
@@ -179,9 +182,9 @@ def _labels(options: EvaluateOptions, inputs: Inputs, planned: PlannedShard, kno
         row += len(names)
 
 
-def _gated(evaluation: Metrics, gates: list[Gate]) -> Metrics:
+def _gated(evaluation: Metrics, gates: list[Gate], on_undecidable: str) -> Metrics:
     """The part of the metrics that the gates decide."""
-    outcomes = [gate.outcome(evaluation) for gate in gates]
+    outcomes = [gate.outcome(evaluation, on_undecidable) for gate in gates]
     held = all(outcome["holds"] for outcome in outcomes)
     return {
         "gates": outcomes,
@@ -191,9 +194,17 @@ def _gated(evaluation: Metrics, gates: list[Gate]) -> Metrics:
 
 
 def _raise_for_gates(metrics: Metrics, output: str) -> None:
-    failed = [f"{gate['condition']} (it is {figure(gate['value'])})" for gate in metrics["gates"] if not gate["holds"]]
-    if failed:
-        raise GateFailed(f"the model is not good enough: {', '.join(failed)}; all figures are in {output}", metrics)
+    held = [gate for gate in metrics["gates"] if not gate["holds"]]
+    failed = [f"{gate['condition']} (it is {gate_figure(gate)})" for gate in held if gate["verdict"] == "fails"]
+    unsure = [f"{gate['condition']} (it is {gate_figure(gate)})" for gate in held if gate["verdict"] != "fails"]
+    said = [f"the model is not good enough: {', '.join(failed)}"] if failed else []
+    if unsure:
+        rows = metrics["evaluation"]["rows"]
+        said.append(
+            f"{rows:,} rows cannot decide {', '.join(unsure)}: measure on more of them, or give --on-undecidable pass"
+        )
+    if said:
+        raise GateFailed(f"{'; '.join(said)}; all figures are in {output}", metrics)
 
 
 def _identity(options: EvaluateOptions, inputs: Inputs, labeller: Labeller) -> Identity:

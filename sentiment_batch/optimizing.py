@@ -11,7 +11,8 @@ import torch
 from sentiment_batch.cores import usable_cores
 from sentiment_batch.errors import ModelRefused
 from sentiment_batch.measure.counts import confusion
-from sentiment_batch.measure.metrics import Metrics, evaluation_section
+from sentiment_batch.measure.evaluation import evaluation_section
+from sentiment_batch.measure.metrics import Metrics
 from sentiment_batch.measure.summary import in_words
 from sentiment_batch.model import openvino_engine, torch_engine
 from sentiment_batch.model.batches import pad

@@ -17,11 +17,11 @@ from sentiment_batch.job import Job, kept_columns, required_columns
 from sentiment_batch.labelling import model_section, open_labeller, rejects_in_words
 from sentiment_batch.measure.counts import Counts, add
 from sentiment_batch.measure.doubts import say_doubts
+from sentiment_batch.measure.evaluation import evaluation_section, intervals_section
 from sentiment_batch.measure.metrics import (
     Clock,
     Metrics,
     document,
-    evaluation_section,
     headline,
     performance_section,
     predictions_section,
@@ -190,6 +190,7 @@ def _sections(job: Job, seals: list[Seal], performance: Metrics) -> Metrics:
     if "confusion" in counts:
         sections["evaluation"] = {
             **evaluation_section(counts["confusion"], job.labeller.labels),
+            "intervals": intervals_section(counts["confusion"], job.labeller.labels),
             "rows_without_known_label": counts["unknown_labels"],
         }
     return sections

@@ -10,7 +10,8 @@ from sentiment_batch import MADE_BY
 from sentiment_batch.config import TrainOptions
 from sentiment_batch.measure.card import model_card
 from sentiment_batch.measure.counts import confusion
-from sentiment_batch.measure.metrics import Metrics, evaluation_section
+from sentiment_batch.measure.evaluation import evaluation_section
+from sentiment_batch.measure.metrics import Metrics
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.model.base import BaseModel, load_base_model
 from sentiment_batch.model.checkpoint import Checkpoint

@@ -84,6 +84,27 @@ def test_gates(split: Path, tiny_model: Path, tmp_path: Path, program: Program) 
     assert (tmp_path / "out" / "metrics.json").read_bytes() == published, "what is visible never changes"
 
 
+def test_a_gate_that_the_split_cannot_decide(
+    split: Path, tiny_model: Path, tmp_path: Path, program: Program
+) -> None:
+    assert evaluated(program, tiny_model, split, tmp_path / "out")[0] == 0
+    evaluation: Any = metrics_of(tmp_path / "out")["evaluation"]
+    low, high = evaluation["intervals"]["macro_f1"]
+    assert low < evaluation["macro_f1"] < high
+    gate = ("--gate", f"macro_f1>={(low + evaluation['macro_f1']) / 2:.6f}", "--metrics", tmp_path / "copy.json")
+    code, err = evaluated(program, tiny_model, split, tmp_path / "out", *gate)
+    assert code == 9
+    assert "error: 300 rows cannot decide macro_f1>=0." in err
+    assert "give --on-undecidable pass; all figures are in" in err
+    assert json.loads((tmp_path / "copy.json").read_text())["gates"][0]["verdict"] == "undecidable"
+    assert evaluated(program, tiny_model, split, tmp_path / "out", *gate, "--on-undecidable", "pass")[0] == 0
+    worse = ("--gate", f"macro_f1>={(1 + high) / 2:.6f}")
+    code, err = evaluated(program, tiny_model, split, tmp_path / "out", *gate, *worse)
+    assert code == 9
+    assert err.index("the model is not good enough: macro_f1>=") < err.index("; 300 rows cannot decide macro_f1>=")
+    assert evaluated(program, tiny_model, split, tmp_path / "out", *worse, "--on-undecidable", "pass")[0] == 9
+
+
 @pytest.mark.parametrize(
     "gate", ["f1", "macro_f2>=1", "recall[baik]>=1", "macro_f1>=much", "recall>=0.5", "macro_f1=1"]
 )

@@ -49,14 +49,58 @@ def test_every_comparison(comparison: str, below: bool, equal: bool, above: bool
 )
 def test_every_figure(condition: str, value: float) -> None:
     outcome = parse_gate(condition, LABELS).outcome(EVALUATION)
-    assert outcome == {"condition": condition, "value": value, "holds": True}
+    assert outcome == {"condition": condition, "value": value, "interval": None, "verdict": "passes", "holds": True}
 
 
 def test_a_figure_that_is_undefined_never_holds() -> None:
     evaluation = {**EVALUATION, "accuracy": None}
     for condition in ("accuracy>=0", "accuracy<=1"):
         outcome = parse_gate(condition, LABELS).outcome(evaluation)
-        assert outcome == {"condition": condition, "value": None, "holds": False}
+        assert outcome == {
+            "condition": condition,
+            "value": None,
+            "interval": None,
+            "verdict": "fails",
+            "holds": False,
+        }
+
+
+INTERVALS = {
+    "accuracy": [0.85, 0.94],
+    **dict.fromkeys(("macro_f1", "macro_precision", "macro_recall"), [0.0, 1.0]),
+    "per_class": {
+        "positif": {"precision": [0.4, 0.6], "recall": [0.3, 0.5], "f1": [0.2, 0.4]},
+        "sangat negatif": dict.fromkeys(("precision", "recall", "f1"), [0.0, 0.3]),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("condition", "verdict"),
+    [
+        ("accuracy>=0.85", "passes"),
+        ("accuracy>0.85", "undecidable"),
+        ("accuracy>=0.9", "undecidable"),
+        ("accuracy>=0.94", "undecidable"),
+        ("accuracy>0.94", "fails"),
+        ("accuracy<=0.94", "passes"),
+        ("accuracy<0.94", "undecidable"),
+        ("accuracy<0.85", "fails"),
+        ("recall[positif]>=0.3", "passes"),
+        ("recall[positif]>=0.4", "undecidable"),
+        ("recall[positif]>=0.51", "fails"),
+        ("rows>=200", "passes"),
+        ("rows>=201", "fails"),
+    ],
+)
+def test_a_bound_within_the_interval_is_not_decided(condition: str, verdict: str) -> None:
+    evaluation = {**EVALUATION, "intervals": INTERVALS}
+    gate = parse_gate(condition, LABELS)
+    for on_undecidable in ("pass", "fail"):
+        outcome = gate.outcome(evaluation, on_undecidable)
+        assert outcome["verdict"] == verdict
+        assert outcome["holds"] is (verdict == "passes" or (verdict, on_undecidable) == ("undecidable", "pass"))
+    assert outcome["interval"] == (None if "rows" in condition else gate._of(INTERVALS))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""measure/metrics.py: scikit-learn's figures, and JSON that every reader takes."""
+"""measure/metrics.py: JSON that every reader takes."""
 
 import json
 import subprocess
@@ -6,16 +6,12 @@ import sys
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
+from sentiment_batch.measure.evaluation import evaluation_section
 from sentiment_batch.measure.metrics import (
     Clock,
     document,
-    evaluation_section,
     failure,
     headline,
     peak_rss_bytes,
@@ -29,72 +25,6 @@ LABELS = ("positif", "netral", "negatif")
 
 def strict_json(value: Any) -> Any:
     return json.loads(json.dumps(value, allow_nan=False))
-
-
-@st.composite
-def matrices(draw: st.DrawFn) -> list[list[int]]:
-    """Square, with at least one row counted; empty classes, classes never predicted and ties are common."""
-    size = draw(st.integers(2, 5))
-    cell = st.sampled_from([0, 0, 0, 1, 1, 2, 7, 30])
-    matrix = draw(st.lists(st.lists(cell, min_size=size, max_size=size), min_size=size, max_size=size))
-    if not any(map(any, matrix)):
-        matrix[draw(st.integers(0, size - 1))][draw(st.integers(0, size - 1))] = 1
-    return matrix
-
-
-@settings(max_examples=50, deadline=None)
-@given(matrices())
-def test_figures_are_those_of_scikit_learn_on_the_rows(matrix: list[list[int]]) -> None:
-    numbers = range(len(matrix))
-    labels = tuple(f"label{number}" for number in numbers)
-    pairs = [(true, guess) for true in numbers for guess in numbers for _ in range(matrix[true][guess])]
-    true, guess = (list(each) for each in zip(*pairs, strict=True))
-    evaluation = evaluation_section(matrix, labels)
-
-    def scores(average: str | None) -> tuple[Any, ...]:
-        return precision_recall_fscore_support(true, guess, labels=numbers, average=average, zero_division=0)
-
-    close = pytest.approx
-    assert evaluation["rows"] == len(pairs)
-    assert evaluation["accuracy"] == close(accuracy_score(true, guess), abs=1e-12)
-    macro = [evaluation[f"macro_{name}"] for name in ("precision", "recall", "f1")]
-    assert macro == close(scores("macro")[:3], abs=1e-12)
-    assert list(evaluation["per_class"]) == list(labels)
-    for number, row in enumerate(zip(*scores(None), strict=True)):
-        found = evaluation["per_class"][labels[number]]
-        assert [found[name] for name in ("precision", "recall", "f1", "rows")] == close(row, abs=1e-12)
-    assert evaluation["confusion"] == {"labels": list(labels), "matrix": matrix}
-    assert strict_json(evaluation) == evaluation
-
-
-def test_figures_by_hand() -> None:
-    evaluation = evaluation_section([[3, 1, 0], [1, 2, 0], [0, 1, 0]], LABELS)
-    assert evaluation["rows"] == 8
-    assert evaluation["accuracy"] == 5 / 8
-    expected = {"precision": 3 / 4, "recall": 3 / 4, "f1": 3 / 4, "rows": 4}
-    assert evaluation["per_class"]["positif"] == pytest.approx(expected)
-    expected = {"precision": 2 / 4, "recall": 2 / 3, "f1": 4 / 7, "rows": 3}
-    assert evaluation["per_class"]["netral"] == pytest.approx(expected)
-    assert evaluation["per_class"]["negatif"] == {"precision": 0, "recall": 0, "f1": 0, "rows": 1}
-    assert evaluation["macro_f1"] == pytest.approx((3 / 4 + 4 / 7) / 3)
-
-
-def test_figures_of_no_rows_are_valid_json() -> None:
-    """A dump may have no rows, or none whose label the model knows."""
-    evaluation = evaluation_section([[0, 0], [0, 0]], ("a", "b"))
-    assert evaluation["rows"] == 0
-    assert evaluation["accuracy"] is None
-    assert evaluation["macro_f1"] == evaluation["macro_precision"] == evaluation["macro_recall"] == 0
-    assert evaluation["per_class"]["b"] == {"precision": 0, "recall": 0, "f1": 0, "rows": 0}
-    assert strict_json(evaluation) == evaluation
-
-
-def test_counts_beyond_32_bits_are_exact() -> None:
-    many = 3_000_000_000
-    evaluation = evaluation_section([[many, 1], [0, many]], ("a", "b"))
-    assert evaluation["rows"] == 2 * many + 1
-    assert evaluation["per_class"]["a"]["rows"] == many + 1
-    assert evaluation["per_class"]["a"]["recall"] == many / (many + 1)
 
 
 COUNTS = {
@@ -216,12 +146,6 @@ def test_a_failure_is_enough_for_a_scheduler(code: int, status: str) -> None:
     assert metrics["command"] == "score"
     assert metrics["schema_version"] == 1
     assert strict_json(metrics) == metrics
-
-
-def test_a_matrix_of_numpy_is_not_needed() -> None:
-    """Counts come as lists out of a seal; the matrix goes into the JSON as it came."""
-    matrix = np.eye(2, dtype=int).tolist()
-    assert evaluation_section(matrix, ("a", "b"))["confusion"]["matrix"] is matrix
 
 
 def test_the_memory_of_a_process_is_not_that_of_who_began_it() -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from sentiment_batch.measure.metrics import Clock, document, evaluation_section, failure, predictions_section
+from sentiment_batch.measure.evaluation import evaluation_section
+from sentiment_batch.measure.metrics import Clock, document, failure, predictions_section
 from sentiment_batch.measure.summary import summary
 
 ROWS = {"in": 12_345, "out": 12_340, "rejected": 5, "empty": 0, "null": 0, "nonfinite": 0}
@@ -30,22 +31,32 @@ def test_rows_without_a_label_are_named_by_their_reason() -> None:
     assert summary(metrics, None).split("\n")[2:] == ["no label  1,000 empty, 2 nonfinite"]
 
 
+UNDECIDED = {"value": 0.62, "interval": [0.5, 0.7], "verdict": "undecidable"}
+
+
 def test_an_evaluation_with_gates() -> None:
     metrics = {
         "status": "gate_failed",
         "rows": {**ROWS, "in": 1_000},
-        "evaluation": {"macro_f1": 0.81239, "accuracy": 0.9, "rows": 990},
+        "evaluation": {
+            **{"macro_f1": 0.81239, "accuracy": 0.9, "rows": 990},
+            "intervals": {"level": 0.95, "macro_f1": [0.78, 0.84444], "accuracy": [0.88, 0.92]},
+        },
         "gates": [
             {"condition": "accuracy>=0.85", "value": 0.9, "holds": True},
             {"condition": "macro_f1>=0.85", "value": 0.81239, "holds": False},
+            {**UNDECIDED, "condition": "f1[a]>=0.6", "holds": True},
+            {**UNDECIDED, "condition": "f1[a]>=0.65", "holds": False},
         ],
     }
     assert summary(metrics, "eval").split("\n") == [
         "status    gate failed: eval",
         "rows      1,000 in = 12,340 out + 5 rejected",
-        "quality   macro f1 0.8124, accuracy 0.9000 on 990 of 1,000 rows",
+        "quality   macro f1 0.8124 (95%: 0.7800 to 0.8444), accuracy 0.9000 (95%: 0.8800 to 0.9200) on 990 of 1,000 rows",
         "gate      accuracy>=0.85: holds at 0.9000",
         "gate      macro_f1>=0.85: FAILS at 0.8124",
+        "gate      f1[a]>=0.6: undecidable, let pass, at 0.6200, 95%: 0.5000 to 0.7000",
+        "gate      f1[a]>=0.65: UNDECIDABLE at 0.6200, 95%: 0.5000 to 0.7000",
     ]
 
 

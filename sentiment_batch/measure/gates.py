@@ -1,4 +1,4 @@
-"""Conditions on the figures of an evaluation, such as `macro_f1>=0.85`, and whether they hold."""
+"""Conditions on the figures of an evaluation, such as `macro_f1>=0.85`, and whether the split can say that they hold."""
 
 import math
 import operator
@@ -24,12 +24,29 @@ class Gate:
     comparison: str
     bound: float
 
-    def outcome(self, evaluation: dict[str, Any]) -> dict[str, Any]:
-        """{condition, value, holds}. A figure that is undefined (None) never holds."""
-        figures = evaluation if self.label is None else evaluation["per_class"][self.label]
-        value = figures[self.figure]
-        holds = value is not None and _COMPARISONS[self.comparison](value, self.bound)
-        return {"condition": self.condition, "value": value, "holds": bool(holds)}
+    def outcome(self, evaluation: dict[str, Any], on_undecidable: str = "fail") -> dict[str, Any]:
+        """{condition, value, interval, verdict, holds}.
+
+        It `passes` if the whole interval of the figure meets the condition, `fails` if none of it does, and is
+        `undecidable` by so many rows between: then it holds if `on_undecidable` is `pass`. A figure without an interval
+        (`rows`) is as sure as it is. One that is undefined (None) fails.
+        """
+        value, interval = self._of(evaluation), None
+        if self.figure != "rows" and evaluation.get("intervals"):
+            interval = self._of(evaluation["intervals"])
+        ends = [] if value is None else interval or [value]
+        met = [bool(_COMPARISONS[self.comparison](end, self.bound)) for end in ends]
+        verdict = "fails" if not any(met) else "passes" if all(met) else "undecidable"
+        return {
+            "condition": self.condition,
+            "value": value,
+            "interval": interval,
+            "verdict": verdict,
+            "holds": verdict == "passes" or (verdict == "undecidable" and on_undecidable == "pass"),
+        }
+
+    def _of(self, figures: dict[str, Any]) -> Any:
+        return (figures if self.label is None else figures["per_class"][self.label])[self.figure]
 
 
 def parse_gate(condition: str, labels: tuple[str, ...] | None = None) -> Gate:

@@ -12,6 +12,7 @@ from typing import Any
 from sentiment_batch.measure.counts import CONFIDENCE_UNIT, Counts
 
 SCHEMA_VERSION = 1
+LEVEL = 0.95  # of the intervals of figures
 Metrics = dict[str, Any]
 
 
@@ -93,41 +94,6 @@ def performance_section(
         "load_seconds": load_seconds,
         "peak_rss_bytes": peak_rss_bytes() + of_workers,
         "oom_retries": effort["oom_retries"],
-    }
-
-
-def evaluation_section(matrix: list[list[int]], labels: tuple[str, ...]) -> Metrics:
-    """Accuracy, and precision, recall and F1 by class and macro-averaged, from a confusion matrix [true][predicted].
-
-    As scikit-learn counts them with `labels=` all of the model's: a class without rows or without predictions has 0
-    for what is undefined, and is part of the macro average (macro F1 is the mean of the classes' F1, not the F1 of the
-    means).
-    """
-    import numpy as np
-
-    cells = np.asarray(matrix, np.int64)
-    total = int(cells.sum())
-    right, guessed, support = np.diag(cells), cells.sum(axis=0), cells.sum(axis=1)
-    precision = right / np.maximum(guessed, 1)
-    recall = right / np.maximum(support, 1)
-    f1 = 2 * right / np.maximum(guessed + support, 1)
-    per_class = {
-        label: {
-            "precision": float(precision[number]),
-            "recall": float(recall[number]),
-            "f1": float(f1[number]),
-            "rows": int(support[number]),
-        }
-        for number, label in enumerate(labels)
-    }
-    return {
-        "rows": total,
-        "accuracy": _share(int(np.trace(cells)), total),
-        "macro_f1": float(np.mean(f1)),
-        "macro_precision": float(np.mean(precision)),
-        "macro_recall": float(np.mean(recall)),
-        "per_class": per_class,
-        "confusion": {"labels": list(labels), "matrix": matrix},
     }
 
 

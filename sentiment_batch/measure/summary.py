@@ -3,6 +3,7 @@
 from typing import Any
 
 from sentiment_batch.logs import one_line, shown
+from sentiment_batch.measure.metrics import LEVEL
 
 
 def summary(metrics: dict[str, Any], output: str | None) -> str:
@@ -25,15 +26,13 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
         lines.append(("labels", ", ".join(f"{shown(label)} {share or 0:.1%}" for label, share in shares)))
     if "evaluation" in metrics:
         evaluation = metrics["evaluation"]
-        figures = [f"{name.replace('_', ' ')} {figure(evaluation[name])}" for name in ("macro_f1", "accuracy")]
+        figures = [_with_interval(evaluation, name) for name in ("macro_f1", "accuracy")]
         lines.append(("quality", ", ".join(figures) + f" on {_measured(metrics)}"))
     if "graphs" in metrics:
         lines.append(("graphs", ", ".join(metrics["graphs"])))
         lines += [("int8", in_words(metrics["measured"]))] if metrics["measured"] else []
     for gate in metrics.get("gates", ()):
-        lines.append(
-            ("gate", f"{gate['condition']}: {'holds' if gate['holds'] else 'FAILS'} at {figure(gate['value'])}")
-        )
+        lines.append(("gate", f"{gate['condition']}: {_verdict(gate)} at {gate_figure(gate)}"))
     if not metrics.get("already_done") and metrics.get("performance", {}).get("rows_per_second"):
         performance = metrics["performance"]
         memory = performance["peak_rss_bytes"] / 2**20
@@ -41,6 +40,28 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
         made_by = "{engine} in {dtype} on {device}".format(**metrics["model"])
         lines.append(("speed", f"{rate} with {made_by}, peak memory {memory:,.0f} MiB"))
     return "\n".join(f"{name:<10}{one_line(text)}" for name, text in lines)
+
+
+def _with_interval(evaluation: dict[str, Any], name: str) -> str:
+    """A figure, and between which ends it is sure to 95 %, if that is known."""
+    text, intervals = f"{name.replace('_', ' ')} {figure(evaluation[name])}", evaluation.get("intervals")
+    return f"{text} ({_between(intervals[name])})" if intervals else text
+
+
+def gate_figure(gate: dict[str, Any]) -> str:
+    """The figure of a gate, with its interval."""
+    text = figure(gate["value"])
+    return f"{text}, {_between(gate['interval'])}" if gate.get("interval") else text
+
+
+def _verdict(gate: dict[str, Any]) -> str:
+    if gate.get("verdict") == "undecidable":
+        return "undecidable, let pass," if gate["holds"] else "UNDECIDABLE"
+    return "holds" if gate["holds"] else "FAILS"
+
+
+def _between(interval: list[float]) -> str:
+    return f"{LEVEL:.0%}: {figure(interval[0])} to {figure(interval[1])}"
 
 
 def _measured(metrics: dict[str, Any]) -> str:
