@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sentiment_batch.measure.metrics import LEVEL, Metrics
+from sentiment_batch.measure.gates import LEVEL
+from sentiment_batch.measure.metrics import Metrics
 
 _RESAMPLES = 2_000  # by which the ends of an interval have two sure digits
 _SEED = 0  # the same matrix has the same intervals

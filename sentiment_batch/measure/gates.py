@@ -8,6 +8,7 @@ from typing import Any
 
 from sentiment_batch.errors import UsageError
 
+LEVEL = 0.95  # of the intervals of figures
 _COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _OVERALL = ("accuracy", "macro_f1", "macro_precision", "macro_recall", "rows")
 _BY_CLASS = ("precision", "recall", "f1")

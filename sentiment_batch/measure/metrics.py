@@ -12,7 +12,6 @@ from typing import Any
 from sentiment_batch.measure.counts import CONFIDENCE_UNIT, Counts
 
 SCHEMA_VERSION = 1
-LEVEL = 0.95  # of the intervals of figures
 Metrics = dict[str, Any]
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sentiment_batch.logs import one_line, shown
-from sentiment_batch.measure.metrics import LEVEL
+from sentiment_batch.measure.gates import LEVEL
 
 
 def summary(metrics: dict[str, Any], output: str | None) -> str:
