@@ -181,7 +181,7 @@ class EvaluateOptions(ReadOptions, CacheOptions, LabelOptions, LogOptions):
     )
     on_undecidable: Literal["fail", "pass"] = option(
         "fail",
-        help="What becomes of a gate whose bound lies in the 95 % interval of its figure: the split is too small to say.",
+        help="What becomes of a gate whose bound lies in the 95 % interval of its figure: too few rows to say.",
     )
     overwrite: bool = option(False, help="Replace the evaluation of another job.")
     metrics: str | None = option(

@@ -84,9 +84,7 @@ def test_gates(split: Path, tiny_model: Path, tmp_path: Path, program: Program) 
     assert (tmp_path / "out" / "metrics.json").read_bytes() == published, "what is visible never changes"
 
 
-def test_a_gate_that_the_split_cannot_decide(
-    split: Path, tiny_model: Path, tmp_path: Path, program: Program
-) -> None:
+def test_a_gate_that_the_split_cannot_decide(split: Path, tiny_model: Path, tmp_path: Path, program: Program) -> None:
     assert evaluated(program, tiny_model, split, tmp_path / "out")[0] == 0
     evaluation: Any = metrics_of(tmp_path / "out")["evaluation"]
     low, high = evaluation["intervals"]["macro_f1"]

@@ -1,7 +1,6 @@
 """measure/evaluation.py: scikit-learn's figures, and intervals that hold the truth as often as they say."""
 
 import json
-import time
 from typing import Any
 
 import numpy as np
@@ -99,7 +98,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     """Of 1,000 simulated splits of 600 rows: 95 % of the time, and so each end is missed about as often."""
     truth = evaluation_section(np.rint(CHANCES * 1e9).astype(int).tolist(), LABELS)
     drawn = np.random.default_rng(7).multinomial(600, CHANCES.ravel(), 1_000).reshape(-1, 3, 3)
-    held = {name: 0 for name in ("accuracy", "macro_f1", "macro_precision", "macro_recall", *LABELS)}
+    held = dict.fromkeys(("accuracy", "macro_f1", "macro_precision", "macro_recall", *LABELS), 0)
     for matrix in drawn.tolist():
         found = intervals_section(matrix, LABELS)
         assert found

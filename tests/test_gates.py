@@ -67,10 +67,10 @@ def test_a_figure_that_is_undefined_never_holds() -> None:
 
 INTERVALS = {
     "accuracy": [0.85, 0.94],
-    **dict.fromkeys(("macro_f1", "macro_precision", "macro_recall"), [0.0, 1.0]),
+    **{name: [0.0, 1.0] for name in ("macro_f1", "macro_precision", "macro_recall")},
     "per_class": {
         "positif": {"precision": [0.4, 0.6], "recall": [0.3, 0.5], "f1": [0.2, 0.4]},
-        "sangat negatif": dict.fromkeys(("precision", "recall", "f1"), [0.0, 0.3]),
+        "sangat negatif": {name: [0.0, 0.3] for name in ("precision", "recall", "f1")},
     },
 }
 

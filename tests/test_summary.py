@@ -52,7 +52,8 @@ def test_an_evaluation_with_gates() -> None:
     assert summary(metrics, "eval").split("\n") == [
         "status    gate failed: eval",
         "rows      1,000 in = 12,340 out + 5 rejected",
-        "quality   macro f1 0.8124 (95%: 0.7800 to 0.8444), accuracy 0.9000 (95%: 0.8800 to 0.9200) on 990 of 1,000 rows",
+        "quality   macro f1 0.8124 (95%: 0.7800 to 0.8444), accuracy 0.9000 (95%: 0.8800 to 0.9200) on 990 of 1,000 "
+        "rows",
         "gate      accuracy>=0.85: holds at 0.9000",
         "gate      macro_f1>=0.85: FAILS at 0.8124",
         "gate      f1[a]>=0.6: undecidable, let pass, at 0.6200, 95%: 0.5000 to 0.7000",

@@ -1,4 +1,4 @@
-"""Conditions on the figures of an evaluation, such as `macro_f1>=0.85`, and whether the split can say that they hold."""
+"""Conditions on the figures of an evaluation, such as `macro_f1>=0.85`, and whether a split says that they hold."""
 
 import math
 import operator
