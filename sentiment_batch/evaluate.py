@@ -63,6 +63,7 @@ def evaluate(options: EvaluateOptions) -> Metrics:
             metrics = _evaluate(options, labeller, inputs, gates, claimed, clock)
         finally:
             claimed.release()
+    metrics["evaluation"].setdefault("intervals", _intervals(metrics["evaluation"]))  # of before there were any
     # The figures are those that are published; the gates are tonight's, and their verdict is returned alone.
     metrics |= _gated(metrics["evaluation"], gates, options.on_undecidable)
     _raise_for_gates(metrics, options.output)
@@ -84,6 +85,7 @@ def _evaluate(
     rows = [0] * len(inputs.files)
     for planned in shards:
         rows[planned.file] += planned.shard.rows
+    evaluation = evaluation_section(counts["confusion"], labeller.labels)
     metrics = document(
         "evaluate",
         clock,
@@ -94,10 +96,7 @@ def _evaluate(
         input=inputs.section(rows),
         rows=rows_section(counts),
         predictions=predictions_section(counts, labeller.labels),
-        evaluation={
-            **evaluation_section(counts["confusion"], labeller.labels),
-            "intervals": intervals_section(counts["confusion"], labeller.labels),
-        },
+        evaluation=evaluation | {"intervals": _intervals(evaluation)},
         performance=performance,
     )
     metrics = {**metrics, "headline": headline(metrics), **_gated(metrics["evaluation"], gates, options.on_undecidable)}
@@ -182,6 +181,11 @@ def _labels(options: EvaluateOptions, inputs: Inputs, planned: PlannedShard, kno
         row += len(names)
 
 
+def _intervals(evaluation: Metrics) -> Metrics | None:
+    confusion = evaluation["confusion"]
+    return intervals_section(confusion["matrix"], tuple(confusion["labels"]))
+
+
 def _gated(evaluation: Metrics, gates: list[Gate], on_undecidable: str) -> Metrics:
     """The part of the metrics that the gates decide."""
     outcomes = [gate.outcome(evaluation, on_undecidable) for gate in gates]
@@ -199,9 +203,9 @@ def _raise_for_gates(metrics: Metrics, output: str) -> None:
     unsure = [f"{gate['condition']} (it is {gate_figure(gate)})" for gate in held if gate["verdict"] != "fails"]
     said = [f"the model is not good enough: {', '.join(failed)}"] if failed else []
     if unsure:
-        rows = metrics["evaluation"]["rows"]
         said.append(
-            f"{rows:,} rows cannot decide {', '.join(unsure)}: measure on more of them, or give --on-undecidable pass"
+            f"{metrics['evaluation']['rows']:,} rows cannot decide {', '.join(unsure)}: measure on more of them (of "
+            "the class, if it is one's figure), or give --on-undecidable pass"
         )
     if said:
         raise GateFailed(f"{'; '.join(said)}; all figures are in {output}", metrics)

@@ -96,6 +96,10 @@ def test_a_gate_that_the_split_cannot_decide(split: Path, tiny_model: Path, tmp_
     assert "give --on-undecidable pass; all figures are in" in err
     assert json.loads((tmp_path / "copy.json").read_text())["gates"][0]["verdict"] == "undecidable"
     assert evaluated(program, tiny_model, split, tmp_path / "out", *gate, "--on-undecidable", "pass")[0] == 0
+    published = tmp_path / "out" / "metrics.json"
+    del evaluation["intervals"]
+    published.write_text(json.dumps({**metrics_of(tmp_path / "out"), "evaluation": evaluation}))
+    assert evaluated(program, tiny_model, split, tmp_path / "out", *gate)[0] == 9, "published before there were any"
     worse = ("--gate", f"macro_f1>={(1 + high) / 2:.6f}")
     code, err = evaluated(program, tiny_model, split, tmp_path / "out", *gate, *worse)
     assert code == 9

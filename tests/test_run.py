@@ -60,6 +60,16 @@ def test_the_whole_job_and_again(job: Path, tmp_path: Path, program: Program) ->
     assert all(f"done already, at {each['ended_at']}: " in again.out for each in second)
 
 
+def test_a_gate_that_the_split_cannot_decide_is_left_to_the_job(job: Path, program: Program) -> None:
+    measured = program("run", job, "--metrics", "run.json")
+    assert measured.code == 0
+    evaluation = json.loads((job.parent / "run.json").read_text())["steps"]["evaluate"]["evaluation"]
+    low, high = evaluation["intervals"]["accuracy"]
+    gate = ("--set", f"evaluate.gate=accuracy>={(low + high) / 2:.6f}")
+    assert program("run", job, *gate).code == 9
+    assert program("run", job, *gate, "--set", "evaluate.on_undecidable=pass").code == 0
+
+
 def test_a_failed_gate_labels_nothing(job: Path, tmp_path: Path, program: Program) -> None:
     ended = program("run", job, "--set", "evaluate.gate=accuracy>=0.999", "--metrics", "metrics.json")
     assert ended.code == 9

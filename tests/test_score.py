@@ -852,3 +852,13 @@ def test_progress_counts_every_row_once_and_batch_by_batch(
     run(tmp_path, tiny_model, parquet, batch_tokens=200, shard_rows=100)
     assert sum(added) == ROWS
     assert len(added) > 20
+
+
+def test_metrics_of_the_same_parts_may_have_other_intervals() -> None:
+    """They are drawn: another NumPy may draw others, and another run may have settled the file."""
+    ours: dict[str, Any] = {"rows": {"in": 3}, "predictions": {}, "evaluation": {"rows": 3, "intervals": {"a": [0, 1]}}}
+    theirs = {**ours, "evaluation": {"rows": 3, "intervals": {"a": [0.1, 1]}}}
+    assert score_module._same_rows(theirs, ours)
+    assert not score_module._same_rows({**theirs, "evaluation": {"rows": 2}}, ours)
+    assert not score_module._same_rows({**theirs, "rows": {"in": 2}}, ours)
+    assert not score_module._same_rows({"rows": {"in": 3}, "predictions": {}}, ours)

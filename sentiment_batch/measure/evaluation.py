@@ -3,6 +3,11 @@
 The intervals are those of the bootstrap (Efron, 1979): rows drawn from the split with replacement. The confusion matrix
 of such a draw is multinomial, with the shares of the cells as chances, so that the matrix alone is enough: memory and
 time are those of its cells, however many rows it counts.
+
+Of few rows it knows too little: ten that are all right are all right in every draw. So where fewer than ten rows are
+right, or fewer than ten wrong, an interval is at least that of a closed form: Wilson's (1927) for a share of rows; for
+F1, which is 2 J / (1 + J), that of the share J = right / (right + falsely predicted + missed); for a mean over classes,
+one of which has so few, the one that theirs give (MOVER: Zou and Donner, 2008).
 """
 
 from typing import Any, NamedTuple
@@ -12,9 +17,12 @@ import numpy as np
 from sentiment_batch.measure.gates import LEVEL
 from sentiment_batch.measure.metrics import Metrics
 
-_RESAMPLES = 2_000  # by which the ends of an interval have two sure digits
+_RESAMPLES = 2_000  # by which the ends of an interval have two sure digits; fewer of a matrix of many cells
+_DRAWN_CELLS = 2**28
 _SEED = 0  # the same matrix has the same intervals
 _CELLS_AT_A_TIME = 2**22
+_FEW = 10
+_DEVIATIONS = 1.959963984540054  # of the normal distribution, within which is `LEVEL` of it
 _BY_CLASS = ("precision", "recall", "f1")
 
 
@@ -53,53 +61,97 @@ def evaluation_section(matrix: list[list[int]], labels: tuple[str, ...]) -> Metr
 def intervals_section(matrix: list[list[int]], labels: tuple[str, ...]) -> Metrics | None:
     """{level, resamples, and for each figure of `evaluation_section` [low, high]}; None for no rows.
 
-    The ends are the percentiles of the figures of the resampled matrices; a figure that is undefined in one of them is
-    0 there, as it is in the section.
+    A figure is within its ends. What the split says nothing of, such as the recall of a class without rows, is anywhere
+    from 0 to 1; in the macro figures it is the 0 that it counts as.
     """
     cells = np.asarray(matrix, np.int64)
     if not cells.any():
         return None
-    found = _resampled(cells)
-
-    def ends(samples: np.ndarray) -> list[float]:
-        return [float(end) for end in np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])]
-
+    resamples = max(200, min(_RESAMPLES, _DRAWN_CELLS // int(np.count_nonzero(cells))))
+    right, guessed, support = np.diag(cells), cells.sum(axis=0), cells.sum(axis=1)
+    figures = _figures(right, guessed, support)
+    drawn = _resampled(cells, resamples)
+    either = guessed + support - right
+    of_class, of_all = {}, {}
+    for name, whole in (("precision", guessed), ("recall", support), ("f1", either)):
+        value, share = getattr(figures, name), _wilson(right, whole)
+        share = 2 * share / (1 + share) if name == "f1" else share
+        samples = np.where(np.isnan(getattr(drawn, name)), value, getattr(drawn, name))  # a draw without the class
+        few = _are_few(right, whole)
+        of_class[name] = _widened(_percentiles(samples), share, few)
+        spread = np.sqrt(np.square(np.where(whole > 0, share - value, 0)).sum(axis=1)) / len(labels)
+        of_all[name] = _widened(_percentiles(samples.mean(axis=1)), value.mean() + spread * [-1, 1], few.any())
+    all_right, rows = right.sum(), support.sum()
+    accuracy = _widened(_percentiles(drawn.accuracy), _wilson(all_right, rows), _are_few(all_right, rows))
     return {
         "level": LEVEL,
-        "resamples": _RESAMPLES,
-        "accuracy": ends(found.accuracy),
-        **{f"macro_{name}": ends(getattr(found, name).mean(axis=1)) for name in ("f1", "precision", "recall")},
+        "resamples": resamples,
+        "accuracy": accuracy.tolist(),
+        **{f"macro_{name}": of_all[name].tolist() for name in ("f1", "precision", "recall")},
         "per_class": {
-            label: {name: ends(getattr(found, name)[:, number]) for name in _BY_CLASS}
+            label: {name: of_class[name][:, number].tolist() for name in _BY_CLASS}
             for number, label in enumerate(labels)
         },
     }
 
 
-def _figures(right: Any, guessed: Any, support: Any) -> _Figures:
+def _figures(right: Any, guessed: Any, support: Any, undefined: float = 0.0) -> _Figures:
     """By class, [..., classes]: rows that are predicted right, predicted at all, and there."""
+
+    def share(of: Any, part: Any) -> np.ndarray:
+        return np.where(part > 0, of / np.maximum(part, 1), undefined)
+
     return _Figures(
         accuracy=right.sum(axis=-1) / np.maximum(support.sum(axis=-1), 1),
-        precision=right / np.maximum(guessed, 1),
-        recall=right / np.maximum(support, 1),
-        f1=2 * right / np.maximum(guessed + support, 1),
+        precision=share(right, guessed),
+        recall=share(right, support),
+        f1=share(2 * right, guessed + support),
     )
 
 
-def _resampled(cells: np.ndarray) -> _Figures:
-    """The figures of `_RESAMPLES` draws of as many rows, [resamples, classes]. Cells without rows stay without."""
+def _percentiles(samples: np.ndarray) -> np.ndarray:
+    """[2, ...]: between which `LEVEL` of the samples, [resamples, ...], are."""
+    ends: np.ndarray = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return ends
+
+
+def _wilson(part: Any, whole: Any) -> np.ndarray:
+    """[2, ...]: the ends of Wilson's score interval of part / whole; 0 and 1 where the whole is none."""
+    part, whole, square = np.asarray(part, float), np.asarray(whole, float), _DEVIATIONS**2
+    centre = part + square / 2
+    half = _DEVIATIONS * np.sqrt(np.maximum(part * (whole - part), 0) / np.maximum(whole, 1) + square / 4)
+    ends: np.ndarray = np.clip(np.stack([centre - half, centre + half]) / (whole + square), 0, 1)
+    return ends
+
+
+def _are_few(part: Any, whole: Any) -> Any:
+    return np.minimum(part, whole - part) < _FEW
+
+
+def _widened(ends: np.ndarray, others: np.ndarray, few: Any) -> np.ndarray:
+    """[2, ...]: where rows are few, the smallest interval that has both in it, of figures that are shares."""
+    both = np.stack([np.minimum(ends[0], others[0]), np.maximum(ends[1], others[1])])
+    widened: np.ndarray = np.clip(np.where(few, both, ends), 0, 1)
+    return widened
+
+
+def _resampled(cells: np.ndarray, resamples: int) -> _Figures:
+    """The figures of so many draws of as many rows, [resamples, classes]; NaN where one is undefined.
+
+    Cells without rows stay without.
+    """
     true, predicted = np.nonzero(cells)
     rows, right, labels = cells[true, predicted], true == predicted, len(cells)
     total, chance, block = int(rows.sum()), np.random.default_rng(_SEED), max(1, _CELLS_AT_A_TIME // len(rows))
     found = []
-    for first in range(0, _RESAMPLES, block):
-        drawn = chance.multinomial(total, rows / total, min(block, _RESAMPLES - first))
+    for first in range(0, resamples, block):
+        drawn = chance.multinomial(total, rows / total, min(block, resamples - first))
         sums = (
             _sums(drawn[:, right], true[right], labels),
             _sums(drawn, predicted, labels),
             _sums(drawn, true, labels),
         )
-        found.append(_figures(*sums))
+        found.append(_figures(*sums, undefined=np.nan))
     return _Figures(*(np.concatenate(each) for each in zip(*found, strict=True)))
 
 
