@@ -52,7 +52,7 @@ def make_graphs(
     if split is None:
         return {"graphs": hashes, "measured": {}}
     tokenizer = load_tokenizer(folder.path, folder.vocab_size, folder.inspected.hashes[TOKENIZER])
-    best = "bfloat16" if openvino_engine.computes_in_bfloat16() else "float32"
+    best = openvino_engine.float_dtype(INT8)
     log.info("calibrating int8 by %d texts", len(texts))
     seen = tokenise(tokenizer, texts, folder.max_length)
     batches = _one_by_one(seen, folder.pad_token_id)[:_RANGE_TEXTS]

@@ -43,7 +43,7 @@ def test_every_batch_but_the_last_is_full(lengths: list[int], budget: int) -> No
 
 @settings(max_examples=80, deadline=None)
 @given(some_lengths, st.integers(1, 200))
-def test_a_shape_costs_at_most_128_tokens_of_padding_beyond_that_of_its_first_batch(
+def test_a_shape_costs_at_most_96_tokens_of_padding_beyond_that_of_its_first_batch(
     lengths: list[int], budget: int
 ) -> None:
     spent: dict[int, int] = {}

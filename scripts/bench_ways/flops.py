@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 # Whose layers are those of BERT: four products for the attention's own weights, two for the feed-forward network.
-_WHOLE = ("albert", "mpnet")  # of these, those whose last layer our engines compute for all tokens
 _LIKE_BERT = ("albert", "bert", "camembert", "distilbert", "electra", "mpnet", "roberta", "xlm-roberta")
+_WHOLE = ("albert", "mpnet")  # of these, those whose last layer our engines compute for all tokens
 
 
 class Shape(NamedTuple):
