@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -60,7 +61,8 @@ def plain(table: pa.Table, path: Path, shards: int) -> float:
 def protocol(table: pa.Table, dump: Path, out: Path, shards: int) -> float:
     inputs = open_inputs((str(dump),), "auto", (), ("text",))
     planned = plan(inputs, len(table), 2**40)[0]
-    counts = count_rows(table.slice(0, 100).to_batches()[0], ("positive", "neutral", "negative"), "", None)
+    rows = table.slice(0, 100).to_batches()[0]
+    counts = count_rows(rows, np.zeros(len(rows)), ("positive", "neutral", "negative"), "", None)
     started = time.perf_counter()
     work = claim(str(out), {"job": str(out)}, MARKER)
     assert not isinstance(work, dict)

@@ -183,6 +183,12 @@ class EvaluateOptions(ReadOptions, CacheOptions, LabelOptions, LogOptions):
         "fail",
         help="What becomes of a gate whose bound lies in the 95 % interval of its figure: too few rows to say.",
     )
+    slice: tuple[str, ...] = option(
+        (),
+        help="Also measure the rows of each value of this column, such as the country; at most 100 values. Once or "
+        "more.",
+        metavar="COLUMN",
+    )
     overwrite: bool = option(False, help="Replace the evaluation of another job.")
     metrics: str | None = option(
         None, help="Also write the metrics JSON to this local file, on failure too.", metavar="FILE"

@@ -2,12 +2,13 @@
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict
 
+import numpy as np
+import pyarrow as pa
+
 from sentiment_batch.config import EvaluateOptions
-from sentiment_batch.errors import GateFailed, InputError, ModelRefused
+from sentiment_batch.errors import InputError, ModelRefused, OutputConflict
 from sentiment_batch.labeller import Labeller
 from sentiment_batch.labelling import (
     check_compute,
@@ -16,9 +17,10 @@ from sentiment_batch.labelling import (
     model_section,
     open_labeller,
 )
-from sentiment_batch.measure.counts import Counts, add, count_rows
-from sentiment_batch.measure.evaluation import evaluation_section, intervals_section
+from sentiment_batch.measure.counts import Counts, add, confidence_of, count_rows, positions
+from sentiment_batch.measure.evaluation import intervals_section, quality_section
 from sentiment_batch.measure.gates import Gate, parse_gate
+from sentiment_batch.measure.label_order import label_order_section
 from sentiment_batch.measure.metrics import (
     Clock,
     Metrics,
@@ -28,14 +30,18 @@ from sentiment_batch.measure.metrics import (
     predictions_section,
     rows_section,
 )
+from sentiment_batch.measure.mistakes import Mistake, mistakes_of, most_confident
+from sentiment_batch.measure.profile import profile_section
 from sentiment_batch.measure.progress import Progress
-from sentiment_batch.measure.summary import gate_figure
+from sentiment_batch.measure.slices import OWN, count_slices, own_slices, slice_name, slices_section
 from sentiment_batch.model.compute import device_kind
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, shard_sha256
-from sentiment_batch.read.split import are_labels, describe, label_names, shown_label
+from sentiment_batch.read.split import label_names
+from sentiment_batch.split_checks import check_split
+from sentiment_batch.verdict import gated, raise_for_gates
 from sentiment_batch.write.claim import Identity
 from sentiment_batch.write.commit import Work, claim, settle_json
-from sentiment_batch.write.part import PartWriter
+from sentiment_batch.write.part import PartWriter, Seal
 
 MARKER, PREDICTIONS = "metrics.json", "predictions.parquet"
 _CHUNK_ROWS = 32_768
@@ -52,7 +58,8 @@ def evaluate(options: EvaluateOptions) -> Metrics:
     clock = Clock()
     labeller = open_labeller(options, options.text_column)
     gates = [parse_gate(condition, labeller.labels) for condition in options.gate]
-    inputs = open_inputs(options.data, options.format, options.columns, (options.text_column, options.label_column))
+    needed = (options.text_column, options.label_column, *options.slice)
+    inputs = open_inputs(options.data, options.format, options.columns, needed)
     labeller.check_columns(inputs.schema)
     claimed = claim(options.output, _identity(options, inputs, labeller), MARKER, options.overwrite, PREDICTIONS)
     if isinstance(claimed, dict):
@@ -65,8 +72,8 @@ def evaluate(options: EvaluateOptions) -> Metrics:
             claimed.release()
     metrics["evaluation"].setdefault("intervals", _intervals(metrics["evaluation"]))  # of before there were any
     # The figures are those that are published; the gates are tonight's, and their verdict is returned alone.
-    metrics |= _gated(metrics["evaluation"], gates, options.on_undecidable)
-    _raise_for_gates(metrics, options.output)
+    metrics |= gated(metrics["evaluation"], gates, options.on_undecidable)
+    raise_for_gates(metrics, options.output)
     return metrics
 
 
@@ -75,17 +82,18 @@ def _evaluate(
 ) -> Metrics:
     """The metrics that are published: this run's, or those that another run of the job wrote before it."""
     shards = plan(inputs, _CHUNK_ROWS, 2**30, options.limit_rows)
-    _check_split(options, inputs, shards, labeller)
+    check_split(options, inputs, shards, labeller.labels)
     load_seconds, started = labeller.load(), time.perf_counter()
     with Progress(sum(planned.shard.rows for planned in shards), options.progress) as progress:
-        counts = _predicted(options, labeller, inputs, shards, work, progress)
+        seal = _predicted(options, labeller, inputs, shards, work, progress)
     performance = performance_section(
         progress.done_here, asdict(labeller.effort), time.perf_counter() - started, load_seconds
     )
     rows = [0] * len(inputs.files)
     for planned in shards:
         rows[planned.file] += planned.shard.rows
-    evaluation = evaluation_section(counts["confusion"], labeller.labels)
+    counts = seal["counts"]
+    predictions = predictions_section(counts, labeller.labels)
     metrics = document(
         "evaluate",
         clock,
@@ -95,11 +103,12 @@ def _evaluate(
         model=model_section(labeller),
         input=inputs.section(rows),
         rows=rows_section(counts),
-        predictions=predictions_section(counts, labeller.labels),
-        evaluation=evaluation | {"intervals": _intervals(evaluation)},
+        predictions=predictions,
+        evaluation=_evaluation(seal, labeller),
+        profile=profile_section(counts["profile"], predictions["counts"]),
         performance=performance,
     )
-    metrics = {**metrics, "headline": headline(metrics), **_gated(metrics["evaluation"], gates, options.on_undecidable)}
+    metrics = {**metrics, "headline": headline(metrics), **gated(metrics["evaluation"], gates, options.on_undecidable)}
     published = settle_json(work, MARKER, metrics)
     work.publish()
     return published
@@ -112,20 +121,24 @@ def _predicted(
     shards: list[PlannedShard],
     work: Work,
     progress: Progress,
-) -> Counts:
-    """Label the split into its file, and return the counts of the one that is there: another run may have made it."""
+) -> Seal:
+    """Label the split into its file, and return the seal of the one that is there: another run may have made it."""
     columns = tuple(inputs.schema.names)
     counts: Counts = {}
+    worst: list[Mistake] = []
     with PartWriter(work.store, work.scratch, PREDICTIONS, labeller.labelled_schema(inputs.schema)) as predictions:
         chunks = (
             chunk
             for planned in shards
             for chunk in read_chunks(inputs, planned, columns, options.text_column, _CHUNK_ROWS)
         )
-        for batch, rejects, texts in labelled_chunks(chunks, labeller, progress, options.cache_rows):
-            predictions.write(batch, rejects)
-            counts = add(counts, count_rows(batch, labeller.labels, options.prefix, options.label_column))
+        for batch, rejects, texts, unknown in labelled_chunks(chunks, labeller, progress, options.cache_rows):
+            found, mistakes = _measured(options, labeller.labels, batch, predictions.rows)
+            counts = add(counts, found)
+            counts = add(counts, count_rows(batch, unknown, labeller.labels, options.prefix, options.label_column))
             counts = add(counts, {"rows_in": batch.num_rows, "rejected": 0, **texts})
+            worst = most_confident(worst, mistakes)
+            predictions.write(batch, rejects)
         if counts["nonfinite"]:
             raise ModelRefused(
                 f"{options.model} gives no finite score for {counts['nonfinite']} of {counts['rows_out']} rows; "
@@ -136,6 +149,7 @@ def _predicted(
             "input_sha256": [shard_sha256(inputs, planned) for planned in shards],
             "compute": compute_of(labeller),
             "counts": counts,
+            "mistakes": worst,
         }
         work.check_unannounced()
         sealed = predictions.seal(account, work.check_held)
@@ -145,70 +159,44 @@ def _predicted(
             f"{', '.join(options.data)}: edited since {PREDICTIONS} was made from it, though size and time are the "
             f"same; nothing was published; remove {work.store.url} to begin again"
         )
-    found: Counts = sealed.seal["counts"]
-    return found
-
-
-def _check_split(options: EvaluateOptions, inputs: Inputs, shards: list[PlannedShard], labeller: Labeller) -> None:
-    """Refuse a split whose figures would mean nothing, before the model runs."""
-    found: Counter[str] = Counter()
-    for planned in shards:
-        found.update(_labels(options, inputs, planned, labeller.labels))
-    where = ", ".join(options.data)
-    if not found:
-        raise InputError(f"{where}: no rows to measure the model on")
-    if len(found) == 1:
-        label, rows = next(iter(found.items()))
-        raise InputError(
-            f"{where}: all {rows} rows are labelled {shown_label(label)}; a split with one class cannot measure a "
-            "model (are the labels masked, as in the public SmSA test split? take a split with its true labels)"
+    if sealed.seal["counts"].keys() != counts.keys() or "mistakes" not in sealed.seal:
+        raise OutputConflict(
+            f"{PREDICTIONS} was made by another version of the program, which counted otherwise; remove "
+            f"{work.store.url} to begin again"
         )
+    return sealed.seal
 
 
-def _labels(options: EvaluateOptions, inputs: Inputs, planned: PlannedShard, known: tuple[str, ...]) -> Iterator[str]:
-    """The true label of every row of a shard. Raises `InputError` for a row that has none that the model knows."""
-    column, path, row = options.label_column, inputs.files[planned.file].path, planned.shard.first_row
-    for chunk in read_chunks(inputs, planned, (options.text_column, column), options.text_column, _CHUNK_ROWS):
-        if chunk.rejects:
-            raise InputError(f"{describe(chunk.rejects[0])}; mend it: a split is measured whole or not at all")
-        names = label_names(chunk.batch.column(column), path, row, column)
-        for number, name in enumerate(names, row):
-            if name not in known:
-                what = f"the label {shown_label(name)}" if name else "no label"
-                ours = ", ".join(known) if are_labels(known) else f"{len(known)} others"
-                raise InputError(f"{path}, row {number}: {what} in {column!r}; the model knows {ours}")
-            yield name
-        row += len(names)
+def _measured(
+    options: EvaluateOptions, labels: tuple[str, ...], batch: pa.RecordBatch, first_row: int
+) -> tuple[Counts, list[Mistake]]:
+    """What `evaluate` alone counts of a labelled batch, the first row of which has that number."""
+    true = positions(batch.column(options.label_column), labels)
+    predicted = positions(batch.column(f"{options.prefix}predicted_label"), labels)
+    both = np.flatnonzero(predicted >= 0)
+    names = {f"{options.prefix}{name}": name for name in OWN}
+    values = own_slices(*(batch.column(name).to_numpy(zero_copy_only=False)[both] for name in names))
+    of_rows = dict(zip(names, values, strict=True))
+    for column in options.slice:
+        found = label_names(batch.column(column), PREDICTIONS, first_row, column)
+        of_rows[column] = [slice_name(found[row]) for row in both]
+    slices = count_slices(of_rows, true[both], predicted[both], len(labels))
+    return {"slices": slices}, mistakes_of(first_row, true, predicted, confidence_of(batch, options.prefix), labels)
+
+
+def _evaluation(seal: Seal, labeller: Labeller) -> Metrics:
+    counts, labels = seal["counts"], labeller.labels
+    return {
+        **quality_section(counts, labels),
+        "slices": slices_section(counts["slices"], labels),
+        "mistakes": seal["mistakes"],
+        "label_order": label_order_section(counts["confusion"], labels),
+    }
 
 
 def _intervals(evaluation: Metrics) -> Metrics | None:
     confusion = evaluation["confusion"]
     return intervals_section(confusion["matrix"], tuple(confusion["labels"]))
-
-
-def _gated(evaluation: Metrics, gates: list[Gate], on_undecidable: str) -> Metrics:
-    """The part of the metrics that the gates decide."""
-    outcomes = [gate.outcome(evaluation, on_undecidable) for gate in gates]
-    held = all(outcome["holds"] for outcome in outcomes)
-    return {
-        "gates": outcomes,
-        "status": "done" if held else "gate_failed",
-        "exit_code": 0 if held else GateFailed.exit_code,
-    }
-
-
-def _raise_for_gates(metrics: Metrics, output: str) -> None:
-    held = [gate for gate in metrics["gates"] if not gate["holds"]]
-    failed = [f"{gate['condition']} (it is {gate_figure(gate)})" for gate in held if gate["verdict"] == "fails"]
-    unsure = [f"{gate['condition']} (it is {gate_figure(gate)})" for gate in held if gate["verdict"] != "fails"]
-    said = [f"the model is not good enough: {', '.join(failed)}"] if failed else []
-    if unsure:
-        said.append(
-            f"{metrics['evaluation']['rows']:,} rows cannot decide {', '.join(unsure)}: measure on more of them (of "
-            "the class, if it is one's figure), or give --on-undecidable pass"
-        )
-    if said:
-        raise GateFailed(f"{'; '.join(said)}; all figures are in {output}", metrics)
 
 
 def _identity(options: EvaluateOptions, inputs: Inputs, labeller: Labeller) -> Identity:
@@ -226,5 +214,6 @@ def _identity(options: EvaluateOptions, inputs: Inputs, labeller: Labeller) -> I
             **{name: chosen[name] for name in names},
             "max_length": labeller.max_length,
             "device": device_kind(options.device),
+            **({"slice": options.slice} if options.slice else {}),
         },
     }

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from sentiment_batch.config import ScoreOptions
@@ -13,7 +14,7 @@ from sentiment_batch.read.columns import shown_columns
 from sentiment_batch.read.plan import Inputs
 from sentiment_batch.write.claim import Identity
 
-ROW_FORMAT = 4  # goes up when the same job would give other rows: part of every job's identity
+ROW_FORMAT = 5  # goes up when the same job would give other rows or counts: part of every job's identity
 # What may differ between two runs of one job: none of it changes a row. The model counts by its digest, the inputs by
 # their content.
 _NOT_IDENTITY = {
@@ -53,8 +54,8 @@ class Job:
             "options": {**chosen, "max_length": self.labeller.max_length, "device": device_kind(self.options.device)},
         }
 
-    def count(self, batch: pa.RecordBatch) -> Counts:
-        return count_rows(batch, self.labeller.labels, self.options.prefix, self.options.label_column)
+    def count(self, batch: pa.RecordBatch, unknown: np.ndarray) -> Counts:
+        return count_rows(batch, unknown, self.labeller.labels, self.options.prefix, self.options.label_column)
 
 
 def required_columns(options: ScoreOptions) -> tuple[str, ...]:

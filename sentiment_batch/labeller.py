@@ -19,7 +19,7 @@ from sentiment_batch.model.classifier import Classifier, Effort
 from sentiment_batch.model.compute import Compute, load_engine, resolve_compute
 from sentiment_batch.model.folder import TOKENIZER, ModelFolder, read_model_folder
 from sentiment_batch.model.graphs import Graphs, digest_with_graphs, find_graphs
-from sentiment_batch.model.tokens import TokenIds, load_tokenizer, tokenise
+from sentiment_batch.model.tokens import TokenIds, count_token, load_tokenizer, tokenise
 from sentiment_batch.read.columns import shown_columns
 from sentiment_batch.read.split import same_but_for_case
 from sentiment_batch.read.texts import is_text
@@ -206,18 +206,23 @@ class Labeller:
         With a cache batches are labelled in the order in which they were prepared. `done` is told the number of
         distinct texts behind each batch of the model.
         """
+        return self.label_and_count(prepared, done)[0]
+
+    def label_and_count(
+        self, prepared: Prepared, done: Callable[[int], None] = lambda _: None
+    ) -> tuple[pa.RecordBatch, np.ndarray]:
+        """As `label`, with how many of each row's tokens the vocabulary does not know: int32 [rows]."""
         tokens = prepared.tokens
-        fresh = answers_of(self.classifier.logits(tokens, done), tokens.lengths, tokens.truncated)
+        unknown_tokens = count_token(tokens, self.folder.unknown_id)
+        fresh = answers_of(self.classifier.logits(tokens, done), tokens.lengths, unknown_tokens, tokens.truncated)
         answers = prepared.cache.answers(prepared.places, fresh)
+        if not len(answers):
+            answers = np.zeros(1, answers.dtype)  # of a text that no row has
         batch, numbers, status = prepared.batch, prepared.text_numbers, prepared.status.copy()
-        if len(answers):
-            logits, lengths, truncated = answers["logits"], answers["length"], answers["truncated"]
-            broken = ~np.isfinite(logits).all(axis=1)
-            status[(numbers >= 0) & broken[numbers]] = _NONFINITE
-            probabilities = _softmax(np.where(broken[:, None], 0, logits))
-        else:
-            probabilities = np.zeros((1, len(self.labels)))
-            lengths, truncated = np.zeros(1, np.int32), np.zeros(1, bool)
+        logits, lengths, truncated = answers["logits"], answers["length"], answers["truncated"]
+        broken = ~np.isfinite(logits).all(axis=1)
+        status[(numbers >= 0) & broken[numbers]] = _NONFINITE
+        probabilities = _softmax(np.where(broken[:, None], 0, logits))
         best = probabilities.argmax(axis=1)
         probabilities = probabilities.astype(np.float32)
         unknown = status != _OK
@@ -229,7 +234,8 @@ class Labeller:
             pa.array(np.where(numbers < 0, False, truncated[numbers])),
             pa.DictionaryArray.from_arrays(pa.array(status), list(STATUSES)).cast(pa.string()),
         ]
-        return pa.RecordBatch.from_arrays([*batch.columns, *values], schema=self.labelled_schema(batch.schema))
+        labelled = pa.RecordBatch.from_arrays([*batch.columns, *values], schema=self.labelled_schema(batch.schema))
+        return labelled, np.where(numbers < 0, 0, answers["unknown"][numbers])
 
 
 def _again(text_column: str, options: dict[str, Any]) -> Labeller:

@@ -7,6 +7,7 @@ from contextlib import closing
 from itertools import islice
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from sentiment_batch.ahead import ahead
@@ -30,6 +31,7 @@ class Labelled(NamedTuple):
     batch: pa.RecordBatch
     rejects: list[Reject]
     texts: Counts  # how many it has, and how many of these were known from an earlier chunk
+    unknown: np.ndarray  # int32 [rows]: how many tokens of each the vocabulary does not know
 
 
 def open_labeller(options: LabelOptions, text_column: str) -> Labeller:
@@ -59,10 +61,10 @@ def labelled_chunks(
 def _labelled(source: Iterable[tuple[Prepared, Chunk]], labeller: Labeller, progress: Tally) -> Iterator[Labelled]:
     for prepared, chunk in source:
         asked, known = len(prepared.tokens.lengths), int(prepared.places.known.sum())
-        batch = labeller.label(prepared, _counter(progress, chunk.rows, asked))
+        batch, unknown = labeller.label_and_count(prepared, _counter(progress, chunk.rows, asked))
         if not asked:
             progress.add(chunk.rows)
-        yield Labelled(batch, chunk.rejects, {"distinct_texts": asked + known, "cached_texts": known})
+        yield Labelled(batch, chunk.rejects, {"distinct_texts": asked + known, "cached_texts": known}, unknown)
 
 
 def _counter(progress: Tally, rows: int, texts: int) -> Callable[[int], None]:

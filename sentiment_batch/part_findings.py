@@ -1,6 +1,7 @@
 """What is wrong with one published part: held against its seal, its entry in the manifest and the rows of its input."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pyarrow.parquet as pq
 
 from sentiment_batch.errors import is_passing
 from sentiment_batch.logs import shown
+from sentiment_batch.measure.profile import CONFIDENCE, TOKENS
 from sentiment_batch.published import part_name, read_rejects
 from sentiment_batch.read.chunk import Shard
 from sentiment_batch.recount import Row
@@ -68,8 +70,17 @@ def wrong_part(
     sealed = whole.seal["counts"]
     yield from wrong_counts(f"the seal of {name}", sealed, counts.rows, (*ROWS, *_COUNTED))
     yield from wrong_counts(f"the seal of {name}", sealed["predicted"], counts.predicted, expected.labels)
-    total.rows.update(counts.rows)
-    total.predicted.update(counts.predicted)
+    yield from wrong_histograms(f"the seal of {name}", sealed["profile"], counts)
+    for tally in fields(counts):
+        getattr(total, tally.name).update(getattr(counts, tally.name))
+
+
+def wrong_histograms(where: str, told: Mapping[str, list[int]], counts: Counts) -> Iterator[str]:
+    """The histograms of the profile that are not what was counted, of those that follow from the rows."""
+    for name, edges in (("tokens", TOKENS), ("confidence", CONFIDENCE)):
+        counted = [getattr(counts, name)[number] for number in range(len(edges))]
+        if told[name] != counted:
+            yield f"{where} has another histogram of {name} than was counted"
 
 
 def wrong_counts(

@@ -3,6 +3,7 @@
 It shares no counting code with `score`: values are looked at one by one, in Python.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import pyarrow as pa
 
 from sentiment_batch.comparable import plain_values
 from sentiment_batch.logs import shown
+from sentiment_batch.measure.profile import CONFIDENCE, TOKENS
 from sentiment_batch.read.split import shown_label
 from sentiment_batch.recount import Row
 
@@ -48,6 +50,8 @@ class Counts:
 
     rows: Counter[str] = field(default_factory=Counter)
     predicted: Counter[str] = field(default_factory=Counter)
+    tokens: Counter[int] = field(default_factory=Counter)  # bins of the profile's histograms, by their number
+    confidence: Counter[int] = field(default_factory=Counter)
 
 
 def wrong_rows(
@@ -149,8 +153,10 @@ def _wrong_labels(group: pa.Table, expected: Expected, counts: Counts) -> Iterat
             yield from ((number, fault) for fault in _wrong_label(label, confidence, chances[number], names))
             if not 0 < tokens <= expected.max_length:
                 yield number, f"{tokens} tokens, where there are 1 to {expected.max_length}"
+            counts.tokens[bisect_right(TOKENS, tokens) - 1] += 1
             if confidence is not None and isfinite(confidence):
                 counts.rows["confidence_millionths"] += round(confidence * _MILLION)
+                counts.confidence[bisect_right(CONFIDENCE, confidence) - 1] += 1
 
 
 def _wrong_label(label: str, confidence: float | None, chances: np.ndarray, names: list[str]) -> Iterator[str]:

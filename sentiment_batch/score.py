@@ -17,7 +17,7 @@ from sentiment_batch.job import Job, kept_columns, required_columns
 from sentiment_batch.labelling import model_section, open_labeller, rejects_in_words
 from sentiment_batch.measure.counts import Counts, add
 from sentiment_batch.measure.doubts import say_doubts
-from sentiment_batch.measure.evaluation import evaluation_section, intervals_section
+from sentiment_batch.measure.evaluation import quality_section
 from sentiment_batch.measure.metrics import (
     Clock,
     Metrics,
@@ -27,6 +27,7 @@ from sentiment_batch.measure.metrics import (
     predictions_section,
     rows_section,
 )
+from sentiment_batch.measure.profile import profile_section
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.read.plan import Inputs, open_inputs, say_if_empty
 from sentiment_batch.remote import is_url, lies_in
@@ -37,6 +38,8 @@ from sentiment_batch.write.commit import Work, claim, open_store, settle_json
 from sentiment_batch.write.manifest import MADE, MARKER, METRICS, manifest, remove_earlier
 from sentiment_batch.write.part import REJECTS, Part, Seal
 from sentiment_batch.write.store import Store, read_json
+
+_COUNTED = ("rows", "predictions", "profile", "evaluation")  # the sections that follow from the seals
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +110,7 @@ def _label(job: Job, work: Work, clock: Clock) -> Metrics:
 def _same_rows(there: Metrics, ours: Metrics) -> bool:
     """Whether metrics that were found are those of the same parts: all else in them may differ from run to run."""
     plain = json.loads(json.dumps(ours))  # as the others come from their file: lists, not tuples
-    return all(_counted(there, name) == _counted(plain, name) for name in ("rows", "predictions", "evaluation"))
+    return all(_counted(there, name) == _counted(plain, name) for name in _COUNTED)
 
 
 def _counted(metrics: Metrics, section: str) -> Metrics:
@@ -185,17 +188,18 @@ def _sections(job: Job, seals: list[Seal], performance: Metrics) -> Metrics:
     for seal in seals:
         counts = add(counts, seal["counts"])
         rows[seal["file"]] += seal["rows_in"]
+    predictions = predictions_section(counts, job.labeller.labels)
     sections: Metrics = {
         "model": model_section(job.labeller),
         "input": job.inputs.section(rows),
         "rows": rows_section(counts),
-        "predictions": predictions_section(counts, job.labeller.labels),
+        "predictions": predictions,
+        "profile": profile_section(counts["profile"], predictions["counts"]),
         "performance": performance,
     }
     if "confusion" in counts:
         sections["evaluation"] = {
-            **evaluation_section(counts["confusion"], job.labeller.labels),
-            "intervals": intervals_section(counts["confusion"], job.labeller.labels),
+            **quality_section(counts, job.labeller.labels),
             "rows_without_known_label": counts["unknown_labels"],
         }
     return sections

@@ -55,6 +55,10 @@ def _is_tally(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_is_count, value.values()))
 
 
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_count, value))
+
+
 def _is_range(value: Any) -> bool:
     return isinstance(value, list) and len(value) == _RANGE_NUMBERS and all(map(_is_count, value))
 
@@ -100,6 +104,7 @@ METRICS_SHAPE: Shape = {
     "model": {"labels": lambda value: bool(value) and _are_names(value), **_COMPUTE},
     "rows": dict.fromkeys(("in", "out", "rejected", *_KINDS), _is_count),
     "predictions": {"counts": _is_tally},
+    "profile": {name: {"counts": _are_counts} for name in ("tokens", "confidence")},
 }
 SEAL_SHAPE: Shape = {
     **_SHARD,
@@ -110,6 +115,7 @@ SEAL_SHAPE: Shape = {
         **_ROWS,
         **dict.fromkeys((*_KINDS, "tokens", "confidence_millionths"), _is_count),
         "predicted": _is_tally,
+        "profile": dict.fromkeys(("tokens", "confidence"), _are_counts),
     },
 }
 REJECT_SHAPE: Shape = {"file": _is_text, "row": _is_count, "reason": _is_text, "detail": _is_text, "sha256": _is_text}

@@ -7,6 +7,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
 
+import numpy as np
 import pyarrow as pa
 
 from sentiment_batch.errors import InputError, OutputConflict
@@ -124,13 +125,13 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Tally) -
     If another job took the output meanwhile, what comes too late for it is taken back.
     """
     chunks = read_chunks(job.inputs, planned, job.needed, job.options.text_column, job.options.chunk_rows)
-    counts: Counts = job.count(job.labeller(_no_rows(job)))
+    counts: Counts = job.count(job.labeller(_no_rows(job)), np.zeros(0, np.int32))
     counts |= {"rows_in": 0, "rejected": 0, "distinct_texts": 0, "cached_texts": 0}
     with PartWriter(work.store, work.scratch, part_name(planned.index, work.claim.turn), job.schema) as part:
-        for batch, rejects, texts in labelled_chunks(chunks, job.labeller, progress, job.options.cache_rows):
+        for batch, rejects, texts, unknown in labelled_chunks(chunks, job.labeller, progress, job.options.cache_rows):
             rows = batch.num_rows + len(rejects)
             part.write(batch.select(job.schema.names), rejects)
-            counts = add(counts, job.count(batch))
+            counts = add(counts, job.count(batch, unknown))
             counts = add(counts, {"rows_in": rows, "rejected": len(rejects), **texts})
         if not counts["rows_in"] == planned.shard.rows == part.rows + len(part.rejects):
             raise AssertionError(

@@ -24,7 +24,7 @@ from sentiment_batch.input_findings import (
 )
 from sentiment_batch.logs import one_line
 from sentiment_batch.measure.metrics import Clock, Metrics, document, failure
-from sentiment_batch.part_findings import ROWS, wrong_counts, wrong_part
+from sentiment_batch.part_findings import ROWS, wrong_counts, wrong_histograms, wrong_part
 from sentiment_batch.published import check_is_output, read_manifest
 from sentiment_batch.read.chunk import Shard
 from sentiment_batch.read.plan import Inputs
@@ -145,3 +145,5 @@ def _wrong_totals(store: Store, manifest: dict[str, Any], counts: Counts) -> Ite
     yield from wrong_counts(MARKER, manifest["rows"], counts.rows, ROWS)
     yield from wrong_counts(METRICS, metrics["rows"], _rows(counts), _KINDS)
     yield from wrong_counts(METRICS, metrics["predictions"]["counts"], counts.predicted, metrics["model"]["labels"])
+    told = {name: metrics["profile"][name]["counts"] for name in ("tokens", "confidence")}
+    yield from wrong_histograms(METRICS, told, counts)

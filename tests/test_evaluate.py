@@ -257,7 +257,7 @@ def test_metrics_that_come_late_announce_no_predictions_of_another_evaluation(
     store, create, swap = Bucket(bucket), Bucket.create, Bucket.swap
     assert evaluated(program, tiny_model, split, bucket, "--prefix", "theirs_")[0] == 0
     (late := split.with_name("late")).write_bytes(store.read("metrics.json") or b"")
-    check_split = evaluate._check_split
+    check_split = evaluate.check_split
 
     def comes(*rest: Any) -> None:
         check_split(*rest)
@@ -269,7 +269,7 @@ def test_metrics_that_come_late_announce_no_predictions_of_another_evaluation(
             raise Stopped(15)
         return done
 
-    monkeypatch.setattr(evaluate, "_check_split", comes)
+    monkeypatch.setattr(evaluate, "check_split", comes)
     monkeypatch.setattr(Bucket, "swap", swapped)
     assert evaluated(program, tiny_model, split, bucket, "--overwrite")[0] == 143
     assert sorted(store.sizes()) == [CLAIM, "predictions.parquet"]

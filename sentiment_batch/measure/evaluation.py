@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sentiment_batch.measure.calibration import calibration_section
+from sentiment_batch.measure.counts import Counts
 from sentiment_batch.measure.gates import LEVEL
 from sentiment_batch.measure.metrics import Metrics
 
@@ -55,6 +57,15 @@ def evaluation_section(matrix: list[list[int]], labels: tuple[str, ...]) -> Metr
         **{f"macro_{name}": float(getattr(found, name).mean()) for name in ("f1", "precision", "recall")},
         "per_class": per_class,
         "confusion": {"labels": list(labels), "matrix": matrix},
+    }
+
+
+def quality_section(counts: Counts, labels: tuple[str, ...], temperature: float | None = None) -> Metrics:
+    """All figures that the counts of labelled rows give: `evaluation_section`, its intervals, and the calibration."""
+    return {
+        **evaluation_section(counts["confusion"], labels),
+        "intervals": intervals_section(counts["confusion"], labels),
+        "calibration": calibration_section(counts["calibration"], temperature),
     }
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sentiment_batch.measure.counts import CONFIDENCE_UNIT, Counts
+from sentiment_batch.measure.calibration import MILLION
+from sentiment_batch.measure.counts import Counts
 
 SCHEMA_VERSION = 1
 Metrics = dict[str, Any]
@@ -61,7 +62,7 @@ def predictions_section(counts: Counts, labels: tuple[str, ...]) -> Metrics:
     return {
         "counts": predicted,
         "share": {label: _share(number, scored) for label, number in predicted.items()},
-        "mean_confidence": _share(counts["confidence_millionths"] / CONFIDENCE_UNIT, scored),
+        "mean_confidence": _share(counts["confidence_millionths"] / MILLION, scored),
     }
 
 

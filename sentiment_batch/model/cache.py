@@ -57,12 +57,13 @@ class Cache:
         return answers
 
 
-def answers_of(logits: np.ndarray, lengths: np.ndarray, truncated: np.ndarray) -> np.ndarray:
+def answers_of(logits: np.ndarray, lengths: np.ndarray, unknown: np.ndarray, truncated: np.ndarray) -> np.ndarray:
     """What the model said of each text, and what it saw of it, as one array."""
     answers = np.empty(len(logits), _answer(logits.shape[1]))
-    answers["logits"], answers["length"], answers["truncated"] = logits, lengths, truncated
+    answers["logits"], answers["length"], answers["unknown"], answers["truncated"] = logits, lengths, unknown, truncated
     return answers
 
 
 def _answer(labels: int) -> np.dtype[np.void]:
-    return np.dtype([("logits", np.float32, (labels,)), ("length", np.int32), ("truncated", np.bool_)])
+    seen = [("length", np.int32), ("unknown", np.int32), ("truncated", np.bool_)]
+    return np.dtype([("logits", np.float32, (labels,)), *seen])

@@ -19,7 +19,7 @@ from sentiment_batch.model.inspection import (
     read_json,
 )
 from sentiment_batch.model.settings import settings_of
-from sentiment_batch.model.tokenizer_file import check_tokenizer
+from sentiment_batch.model.tokenizer_file import check_tokenizer, unknown_id
 from sentiment_batch.model.vocabulary import MERGES, WORDS, check_lines, check_tokenizer_config, check_words
 from sentiment_batch.remote import is_url
 
@@ -39,6 +39,7 @@ class Inspected:
     weights: tuple[str, ...]  # the names of the files, the index among them
     tensors: dict[str, Tensor]  # of all of them, by name
     hashes: dict[str, str]  # SHA-256 of each file that was read, by name: what is loaded later must be the same
+    unknown_id: int | None  # of the token for what the vocabulary does not know
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class ModelFolder:
     max_length: int  # tokens, special ones included
     vocab_size: int
     pad_token_id: int
+    unknown_id: int | None  # of the token for what the vocabulary does not know
     base_model: str | None
     digest: str  # SHA-256 over the names and contents of the files that decide a label
     stamps: tuple[tuple[str, int, int], ...]  # of the same files: name, bytes, time of change
@@ -87,6 +89,7 @@ def read_model_folder(path: str) -> ModelFolder:
         max_length=min(limit, positive_number({"max_length": limit, **training}, "max_length", path)),
         vocab_size=positive_number(config, "vocab_size", path),
         pad_token_id=pad_token_id(config, path),
+        unknown_id=inspected.unknown_id,
         base_model=_base_model(training, path),
         digest=_digest({name: inspected.hashes[name] for name in (CONFIG, TOKENIZER, *weights)}),
         stamps=stamps,
@@ -115,10 +118,13 @@ def inspect_folder(folder: Path) -> Inspected:
         if (folder / name).is_file():
             check_tokenizer_config(_json(folder, name, hashes), str(folder / name))
     _check_vocabularies(folder, config, hashes)
+    unknown = None
     if (folder / TOKENIZER).is_file():
-        check_tokenizer(_json(folder, TOKENIZER, hashes), str(folder / TOKENIZER))
+        tokenizer = _json(folder, TOKENIZER, hashes)
+        check_tokenizer(tokenizer, str(folder / TOKENIZER))
+        unknown = unknown_id(tokenizer)
     weights = _weight_files(folder, hashes)
-    return Inspected(folder, config, weights, _tensors(folder, weights, hashes), hashes)
+    return Inspected(folder, config, weights, _tensors(folder, weights, hashes), hashes, unknown)
 
 
 def _json(folder: Path, name: str, hashes: dict[str, str]) -> dict[str, Any]:

@@ -142,6 +142,13 @@ def _check_model(model: dict[str, Any], where: str) -> None:
         )
 
 
+def unknown_id(tokenizer: dict[str, Any]) -> int | None:
+    """The id of what the vocabulary does not know, in a file that was checked; None where no text has such a token."""
+    model = tokenizer["model"]
+    found = model["unk_id"] if isinstance(model["vocab"], list) else model["vocab"].get(model.get("unk_token"))
+    return found if type(found) is int else None
+
+
 def _kind_of(model: dict[str, Any], where: str) -> str:
     """Files of old releases do not say it; then it is what the library takes them for."""
     kind = model.get("type")

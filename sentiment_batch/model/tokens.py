@@ -98,6 +98,15 @@ def tokenise(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> Tok
     return TokenIds(flat, starts, lengths, (found > room) | (characters > limit))
 
 
+def count_token(tokens: TokenIds, token_id: int | None) -> np.ndarray:
+    """int32 [n]: how often each text has the token; 0 for no token."""
+    if token_id is None:
+        return np.zeros(len(tokens.lengths), np.int32)
+    before = np.append(0, np.cumsum(tokens.flat == token_id))
+    counts: np.ndarray = (before[tokens.starts + tokens.lengths] - before[tokens.starts]).astype(np.int32)
+    return counts
+
+
 def _between(
     before: list[int], ids: np.ndarray, after: list[int], starts: np.ndarray, lengths: np.ndarray
 ) -> np.ndarray:

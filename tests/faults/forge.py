@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sentiment_batch.measure.profile import CONFIDENCE, TOKENS
 from sentiment_batch.write.claim import job_id
 from sentiment_batch.write.part import SEAL
 
@@ -23,6 +24,12 @@ SEALED = ("file", "range", "input_sha256", "rows_in", "rows_out", "rejected", "r
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def histogram(values: list[float], edges: tuple[float, ...]) -> list[int]:
+    """How many of the values are in each bin, as the README has them."""
+    ends = (*edges[1:], float("inf"))
+    return [sum(low <= value < high for value in values) for low, high in zip(edges, ends, strict=True)]
 
 
 def sign(out: Path, manifest: Any) -> None:
@@ -75,6 +82,8 @@ class Forger:
         statuses = Counter(table.column(f"{prefix}status").to_pylist())
         labels = Counter(table.column(f"{prefix}predicted_label").to_pylist())
         confidences = table.column(f"{prefix}confidence").to_pylist()
+        lengths = [tokens or 0 for tokens in table.column(f"{prefix}n_tokens").to_pylist()]
+        scored = [status == "ok" for status in table.column(f"{prefix}status").to_pylist()]
         counts = {
             **seal["counts"],
             **{name: statuses[kind] for name, kind in KINDS.items()},
@@ -85,6 +94,11 @@ class Forger:
             "tokens": sum(table.column(f"{prefix}n_tokens").to_pylist()),
             "confidence_millionths": sum(round(each * 1_000_000) for each in confidences if each and isfinite(each)),
             "predicted": {label: labels[label] for label in seal["counts"]["predicted"]},
+            "profile": {
+                **seal["counts"]["profile"],
+                "tokens": histogram([tokens for tokens, ok in zip(lengths, scored, strict=True) if ok], TOKENS),
+                "confidence": histogram([each for each in confidences if each and isfinite(each)], CONFIDENCE),
+            },
         }
         seal = {**seal, "rows_out": len(table), "counts": counts, **sealed}
         write_part(self.path(number), table, seal)
@@ -142,6 +156,9 @@ class Forger:
             self.metrics["rows"].update(told, **kinds)
             predicted = self.metrics["predictions"]["counts"]
             predicted.update({label: sum(seal["counts"]["predicted"][label] for seal in seals) for label in predicted})
+            for name in ("tokens", "confidence"):
+                bins = zip(*(seal["counts"]["profile"][name] for seal in seals), strict=True)
+                self.metrics["profile"][name]["counts"] = [sum(each) for each in bins]
         data = json.dumps(self.metrics).encode()
         (self.out / "_metrics.json").write_bytes(data)
         self.manifest["metrics"].update(bytes=len(data), sha256=sha256(data))

@@ -29,7 +29,8 @@ class StubLabeller(labeller.Labeller):
         self.text_column = text_column
         self.hook = hook  # is called before each chunk is labelled, in a worker, too
         fields = {"model_type": "bert", "vocab_size": 1, "pad_token_id": 0, "base_model": None, "digest": "stub"}
-        self.folder = SimpleNamespace(path=options.model, labels=LABELS, max_length=512, **fields)  # type: ignore
+        folder = SimpleNamespace(path=options.model, labels=LABELS, max_length=512, unknown_id=None, **fields)
+        self.folder = folder  # type: ignore[assignment]
         self.labels = LABELS
         self.effort = Effort()
         self.max_length = options.max_length or 512
