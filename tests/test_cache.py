@@ -23,7 +23,8 @@ def answer(text: str, chunk: int) -> np.ndarray:
     """As a model gives it that says when it was asked, and of which text."""
     number = ord(text[0])
     logits = np.array([[number, chunk, number * chunk]], np.float32)
-    return answers_of(logits, np.array([len(text)], np.int32), np.array([number], np.int32), np.array([number % 2 == 0]))
+    length, unknown = np.array([len(text)], np.int32), np.array([number], np.int32)
+    return answers_of(logits, length, unknown, np.array([number % 2 == 0]))
 
 
 def all_answers(given: Iterable[tuple[str, int]]) -> np.ndarray:

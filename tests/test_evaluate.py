@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ import pytest
 from conftest import LABELS, Program, needs_smsa, random_texts, sample_rows
 from sklearn.metrics import accuracy_score, classification_report, confusion_matrix
 
-from sentiment_batch import evaluate
+from sentiment_batch import Labeller, evaluate
 from sentiment_batch.errors import Stopped
+from sentiment_batch.measure.counts import count_rows
 from sentiment_batch.write.bucket import Bucket
 from sentiment_batch.write.claim import CLAIM
 from sentiment_batch.write.part import PartWriter
@@ -297,3 +300,117 @@ def test_a_label_that_is_no_utf8_is_named(tiny_model: Path, tmp_path: Path, prog
     assert code == 3
     assert "a.parquet, row 2: the column 'label' holds no label name" in err
     assert not (tmp_path / "out").exists()
+
+
+def test_calibration_slices_and_mistakes_are_those_of_the_predictions(
+    tiny_model: Path, tmp_path: Path, program: Program
+) -> None:
+    texts = random_texts(400)
+    countries = [("id", "my", None)[row % 3] for row in range(len(texts))]
+    labels = [LABELS[(row // 2) % 3] for row in range(len(texts))]
+    pq.write_table(pa.table({"text": texts, "label": labels, "country": countries}), tmp_path / "a.parquet")
+    code, _ = evaluated(program, tiny_model, tmp_path / "a.parquet", tmp_path / "out", "--slice", "country")
+    assert code == 0
+    frame = pd.read_parquet(tmp_path / "out" / "predictions.parquet")
+    evaluation: Any = metrics_of(tmp_path / "out")["evaluation"]
+    chances = frame[[f"prob_{label}" for label in LABELS]].to_numpy()
+    truth = frame["label"].map(LABELS.index).to_numpy()
+    right = frame["label"] == frame["predicted_label"]
+    assert evaluation["calibration"]["log_loss"] == pytest.approx(
+        -np.log(np.clip(chances[np.arange(len(frame)), truth], 2**-23, 1)).mean(), abs=1e-5
+    )
+    bins = evaluation["calibration"]["bins"]
+    assert sum(each["rows"] for each in bins) == len(frame)
+    assert sum(round(each["accuracy"] * each["rows"]) for each in bins if each["rows"]) == right.sum()
+    by_country = {each["value"]: each for each in evaluation["slices"] if each["column"] == "country"}
+    assert list(by_country) == ["(none)", "id", "my"]
+    for value, each in by_country.items():
+        rows = frame["country"].isna() if value == "(none)" else frame["country"] == value
+        assert (each["rows"], each["accuracy"]) == (rows.sum(), pytest.approx(right[rows].mean()))
+    cut = {each["value"]: each["rows"] for each in evaluation["slices"] if each["column"] == "truncated"}
+    assert cut == frame["truncated"].map({True: "yes", False: "no"}).value_counts().to_dict()
+    worst = frame[~right].sort_values("confidence", ascending=False, kind="stable")[:20]
+    mistakes = evaluation["mistakes"]
+    assert [each["confidence"] for each in mistakes] == worst["confidence"].tolist()
+    for each in mistakes:
+        row = frame.iloc[each["row"]]
+        assert (row["label"], row["predicted_label"], row["confidence"]) == (
+            *(each["true"], each["predicted"]),
+            each["confidence"],
+        )
+    published = (tmp_path / "out" / "metrics.json").read_text()
+    assert not any(text in published for text in texts if len(text) > 20)
+    again, _ = evaluated(program, tiny_model, tmp_path / "a.parquet", tmp_path / "out")
+    assert again == 4, "other slices are another job"
+
+
+def test_a_column_that_cannot_be_sliced_by(split: Path, tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    code, err = evaluated(program, tiny_model, split, tmp_path / "out", "--slice", "text")
+    assert code == 3
+    assert "the column 'text' has more than 100 values, the most that --slice takes" in err
+    code, err = evaluated(program, tiny_model, split, tmp_path / "out", "--slice", "country")
+    assert code == 3
+    assert "country" in err
+    pq.write_table(pa.table({"text": ["a", "b"], "label": LABELS[:2], "tags": [["x"], []]}), tmp_path / "a.parquet")
+    code, err = evaluated(program, tiny_model, tmp_path / "a.parquet", tmp_path / "out", "--slice", "tags")
+    assert code == 3
+    assert "the column 'tags' holds list<element: string>, not single values" in err
+
+
+def test_swapped_labels_are_caught(tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    """The split is what the model says itself: once by its names, once with two of them swapped."""
+    texts = random_texts(300)
+    labelled = Labeller(str(tiny_model)).predict(texts)
+    swapped = {"positive": "negative", "negative": "positive", "neutral": "neutral"}
+    for name, names in (("true", {}), ("swapped", swapped)):
+        true = [names.get(said["label"], said["label"]) for said in labelled]
+        rows = (f"{text}\t{label}\n" for text, label in zip(texts, true, strict=True))
+        (tmp_path / f"{name}.tsv").write_text("text\tlabel\n" + "".join(rows), encoding="utf-8")
+    assert evaluated(program, tiny_model, tmp_path / "true.tsv", tmp_path / "out")[0] == 0
+    order: Any = metrics_of(tmp_path / "out")["evaluation"]["label_order"]  # type: ignore[index]
+    assert order == {"suspicious": False, "reading": None, "accuracy": None}
+    copy = tmp_path / "copy.json"
+    code, err = evaluated(
+        *(program, tiny_model, tmp_path / "swapped.tsv", tmp_path / "swapped", "--metrics", copy),
+        *("--on-undecidable", "pass", "--gate", "rows>=3"),
+    )
+    assert code == 9
+    assert "error: the labels of the model look swapped (it says positive for negative, negative for positive)" in err
+    assert "and 1.0000 if they are read so; mend id2label in its config.json" in err
+    metrics = json.loads(copy.read_text())
+    assert metrics["evaluation"]["label_order"]["reading"] == swapped
+    assert [(gate["condition"], gate["holds"]) for gate in metrics["gates"]] == [
+        *[("rows>=3", True), ("labels in order", False)]
+    ]
+    assert evaluated(program, tiny_model, tmp_path / "swapped.tsv", tmp_path / "swapped")[0] == 9, "done, and no better"
+
+
+def test_predictions_that_another_version_counted_are_not_taken(
+    split: Path, tiny_model: Path, tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(*given: Any) -> dict[str, Any]:
+        return {name: value for name, value in count_rows(*given).items() if name != "calibration"}
+
+    def killed(*_: Any) -> None:
+        raise Stopped(15)
+
+    with monkeypatch.context() as of_before:
+        of_before.setattr(evaluate, "count_rows", without)
+        of_before.setattr(evaluate, "check_compute", killed)
+        assert evaluated(program, tiny_model, split, tmp_path / "out")[0] == 143
+    code, err = evaluated(program, tiny_model, split, tmp_path / "out")
+    assert code == 4
+    assert "predictions.parquet was made by another version of the program, which counted otherwise; remove " in err
+
+
+def test_memory_does_not_grow_with_rows() -> None:
+    """Of ten million simulated predictions it is the same: 91 MB, what a chunk takes and what is kept of all."""
+    script = str(Path(__file__).with_name("simulated_predictions.py"))
+    grown = []
+    for rows in (66_000, 660_000):
+        printed = subprocess.run([sys.executable, script, str(rows)], check=True, capture_output=True, text=True)
+        found = json.loads(printed.stdout)
+        assert found["rows"] == rows
+        grown.append(found["grown"])
+    assert max(grown) < 200 * 10**6
+    assert abs(grown[1] - grown[0]) < 20 * 10**6

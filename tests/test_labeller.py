@@ -12,6 +12,7 @@ from conftest import LABELS, random_texts
 from sentiment_batch import Labeller
 from sentiment_batch import labeller as labeller_module
 from sentiment_batch.errors import InputError, ModelRefused, UsageError
+from sentiment_batch.model.cache import Cache
 from sentiment_batch.model.compute import resolve_compute
 
 TEXTS = random_texts(80)
@@ -106,6 +107,19 @@ def test_distinct_texts_are_scored_once(labeller: Labeller, monkeypatch: pytest.
     assert rows[0] == rows[2] == rows[3]
     assert rows[1] == rows[4]
     assert rows[0]["prob_neutral"] != rows[1]["prob_neutral"]
+
+
+def test_unknown_tokens_are_told_of_every_row_also_of_those_that_the_cache_answers(labeller: Labeller) -> None:
+    strange = "\U0010ffff"
+    chunks = [[strange, "enak", None, f"{strange} enak {strange}"], ["enak", strange, " ", f"{strange} enak {strange}"]]
+    cache = Cache(10, len(labeller.labels))
+    found = []
+    for texts in chunks:
+        rows = pa.record_batch({"text": pa.array(texts, pa.string())})
+        labelled, unknown = labeller.label_and_count(labeller.prepare(rows, cache))
+        assert labelled.column("text").to_pylist() == texts
+        found.append(unknown.tolist())
+    assert found == [[1, 0, 0, 2], [0, 1, 0, 2]]
 
 
 def test_a_batch_has_nothing_of_the_batches_before(labeller: Labeller, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import LABELS, Program, needs_smsa, random_texts
+from conftest import LABELS, Program, needs_smsa, random_texts, sample_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -537,7 +537,25 @@ def test_label_column_is_scored_in_the_same_pass(parquet: Path, tiny_model: Path
     assert metrics["evaluation"]["accuracy"] == pytest.approx(accuracy_score(both["label"], both["predicted_label"]))
     macro = f1_score(both["label"], both["predicted_label"], average="macro", labels=list(LABELS))
     assert metrics["headline"]["F1"] == pytest.approx(macro)
+    assert sum(each["rows"] for each in metrics["evaluation"]["calibration"]["bins"]) == len(both)
     assert "label" not in pq.read_schema(next(out.glob("part-*"))).names
+
+
+def test_a_dump_has_a_profile_that_says_nothing_of_its_texts(tiny_model: Path, tmp_path: Path) -> None:
+    texts = ["\U0010ffff \U0010ffff rahasia", "", None, *(text for text, _ in sample_rows()[:60])] * 3
+    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", row_group_size=50)
+    out, metrics = run(tmp_path, tiny_model, tmp_path / "a.parquet", shard_rows=50, chunk_rows=20)
+    frame, profile = pd.read_parquet(out), metrics["profile"]
+    scored = frame[frame["status"] == "ok"]
+    assert profile["rows"] == len(scored) == 183
+    for name, values in (("tokens", scored["n_tokens"]), ("confidence", scored["confidence"].astype(float))):
+        edges = [*profile[name]["edges"], np.inf]
+        assert profile[name]["counts"] == np.histogram(values, edges)[0].tolist()
+    assert profile["labels"] == {label: (scored["predicted_label"] == label).sum() for label in LABELS}
+    assert profile["all_tokens"] == scored["n_tokens"].sum()
+    assert profile["unknown_tokens"] >= 2 * 3
+    assert sum(profile["unknown_share"]["counts"][-3:]) == 3, "two of its five tokens, or more"
+    assert "rahasia" not in (out / "_metrics.json").read_text()
 
 
 def test_an_output_without_a_name_is_not_the_working_folder(

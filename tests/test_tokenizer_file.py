@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from sentiment_batch.errors import ModelRefused
 from sentiment_batch.model import tokenizer_file
-from sentiment_batch.model.tokenizer_file import check_tokenizer
+from sentiment_batch.model.tokenizer_file import check_tokenizer, unknown_id
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>", "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORDS = {word: number for number, word in enumerate((*SPECIAL, *"abcdefgh", "##a", "enak"))}
@@ -42,7 +42,11 @@ def made(kind: str) -> Any:
 @pytest.mark.parametrize("kind", ["albert", "bert", "camembert", "deberta-v2", "mpnet", "roberta", "xlm-roberta"])
 def test_what_transformers_writes_is_taken(kind: str, tmp_path: Path) -> None:
     made(kind).save_pretrained(tmp_path)
-    check_tokenizer(json.loads((tmp_path / "tokenizer.json").read_text()), "t")
+    described = json.loads((tmp_path / "tokenizer.json").read_text())
+    check_tokenizer(described, "t")
+    ids = made(kind).backend_tokenizer.encode("\U0010ffff", add_special_tokens=False).ids
+    found = unknown_id(described)
+    assert found is None if kind == "roberta" else found in ids, "one of bytes leaves out what it does not know"
 
 
 def converted(*steps: dict[str, Any], **parts: Any) -> dict[str, Any]:

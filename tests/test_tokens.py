@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from sentiment_batch.errors import ModelRefused
-from sentiment_batch.model.tokens import TokenIds, load_tokenizer, tokenise
+from sentiment_batch.model.tokens import TokenIds, count_token, load_tokenizer, tokenise
 
 # Cut into any number of tokens, into none at all, or taken for special ones.
 PIECES = [
@@ -91,6 +91,16 @@ def test_texts_lie_one_behind_the_other(ours: Tokenizer) -> None:
     assert tokens.truncated.dtype == bool
     assert tokens.starts.tolist() == [0, tokens.lengths[0], tokens.lengths[0] + 2]
     assert len(tokens.flat) == tokens.lengths.sum()
+
+
+def test_a_token_is_counted_in_each_text(ours: Tokenizer) -> None:
+    texts = ["bagus", "", "\U0010ffff bagus \U0010ffff", "\U0010ffff " * 100, "enak"]
+    tokens = tokenise(ours, texts, 12)
+    unknown = ours.token_to_id("[UNK]")
+    of_rows = np.split(tokens.flat, tokens.starts[1:])
+    assert count_token(tokens, unknown).tolist() == [(ids == unknown).sum() for ids in of_rows] == [0, 0, 2, 10, 0]
+    assert count_token(tokens, None).tolist() == [0] * 5
+    assert count_token(tokenise(ours, [], 12), unknown).tolist() == []
 
 
 def test_no_texts_have_no_tokens(ours: Tokenizer) -> None:
