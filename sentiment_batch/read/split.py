@@ -135,9 +135,7 @@ def describe(reject: Reject) -> str:
     return f"{reject['file']}, row {reject['row']}: {reject['reason']} ({reject['detail']})"
 
 
-def label_names(
-    column: pa.Array, path: str, row: int, name: str, option: str = "--label-column"
-) -> list[str | None]:
+def label_names(column: pa.Array, path: str, row: int, name: str, option: str = "--label-column") -> list[str | None]:
     """A label column as strings, whatever it holds: 1 is the label "1". `row` is the number of its first row.
 
     Raises `InputError` for lists and the like, and for bytes that are not UTF-8 with the row that has them.
