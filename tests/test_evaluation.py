@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
+from statsmodels.stats.proportion import proportion_confint
 
 from sentiment_batch.measure import evaluation as module
 from sentiment_batch.measure.evaluation import evaluation_section, intervals_section
@@ -130,6 +131,19 @@ def test_few_rows_that_are_all_right_are_no_proof() -> None:
     assert many["recall[7]"] == [pytest.approx(0.2065, abs=1e-4), 1]
     assert 0.5 < many["macro_recall"][0] < 0.95
     assert many["macro_recall"][1] == 1
+
+
+@pytest.mark.parametrize(("right", "wrong"), [(0, 3), (3, 0), (9, 2_000), (1_500, 4), (200, 9)])
+def test_few_rows_have_the_interval_of_wilson_at_least(right: int, wrong: int) -> None:
+    """And it is that of statsmodels."""
+    low, high = proportion_confint(right, right + wrong, method="wilson")
+    found = flat(intervals_section([[right, wrong], [0, 0]], ("a", "b")))
+    for name in ("accuracy", "recall[a]"):
+        assert found[name][0] <= low + 1e-12
+        assert found[name][1] >= high - 1e-12
+        assert np.ptp(found[name]) < np.ptp([low, high]) + 0.05
+    only = found["accuracy"]
+    assert min(right, wrong) > 0 or only == pytest.approx([low, high])
 
 
 def test_what_the_split_says_nothing_of_may_be_anything() -> None:
