@@ -11,6 +11,7 @@ import click
 from sentiment_batch import __version__
 from sentiment_batch.config import (
     COMMANDS,
+    DriftOptions,
     EvaluateOptions,
     OptimizeOptions,
     PredictOptions,
@@ -66,6 +67,7 @@ _SHORT_HELP = {
     "predict": "Label a few texts, as a quick look.",
     "run": "Train, optimize, evaluate and score, from one TOML file.",
     "verify": "Recount a published output, row by row.",
+    "drift": "Hold a night against the training and the nights before.",
 }
 
 
@@ -163,6 +165,18 @@ def verify(options: VerifyOptions) -> None:
 
     _stay_offline()
     run_job("verify", options, verify, summary)
+
+
+@_command("drift")
+def drift(options: DriftOptions) -> None:
+    """Say whether a night's texts look like those that the model was trained on, and like those of the nights before.
+
+    By four small histograms that every metrics JSON has: tokens of a text, its unknown tokens, confidence, labels.
+    Exit 9 if a gate does not hold.
+    """
+    from sentiment_batch.drift import drift, summary
+
+    run_job("drift", options, drift, summary)
 
 
 def program() -> NoReturn:

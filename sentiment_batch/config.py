@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from sentiment_batch.errors import UsageError
+from sentiment_batch.remote import lies_in
 
 Format = Literal["auto", "tsv", "csv", "parquet"]
 Device = str
@@ -280,6 +281,44 @@ class VerifyOptions(LogOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DriftOptions(LogOptions):
+    night: str = option(
+        help="What is looked at: an output of `score`, a folder or a URL, or its metrics JSON.", argument=True
+    )
+    before: tuple[str, ...] = option(
+        (),
+        help="What it is compared with: outputs of earlier nights, or of `evaluate`, or their metrics JSON.",
+        argument=True,
+    )
+    model: str | None = option(
+        None, help="Also compare with the split by which this model was chosen when it was trained.", metavar="DIR"
+    )
+    gate: tuple[str, ...] = option(
+        (),
+        help='A condition that must hold, in quotes, once or more: "psi[tokens]<=0.2", "jensen_shannon[labels]<=0.05"; '
+        'of tokens, unknown_share, confidence, labels, or of all: "psi<=0.25".',
+        metavar="CONDITION",
+    )
+    on_undecidable: Literal["fail", "pass"] = option(
+        "fail", help="What becomes of a gate that is not met by no more than chance explains at so few rows."
+    )
+    metrics: str | None = option(
+        None, help="Write what was found as JSON to this local file, on failure too.", metavar="FILE"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.before and self.model is None:
+            raise UsageError(
+                "nothing to compare the night with; give earlier nights behind it, or --model with the model that "
+                "labelled it"
+            )
+        for each in (self.night, *self.before, self.model):
+            if each is not None and self.metrics is not None and lies_in(self.metrics, each):
+                raise UsageError(f"--metrics {self.metrics} lies in {each}, which is compared; put it elsewhere")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunOptions(LogOptions):
     job: str = option(
         help="TOML file with one or more of the tables train, optimize, evaluate and score.", argument=True
@@ -303,6 +342,7 @@ COMMANDS: dict[str, type] = {
     "predict": PredictOptions,
     "run": RunOptions,
     "verify": VerifyOptions,
+    "drift": DriftOptions,
 }
 
 

@@ -5,6 +5,7 @@ says whether a value will do. Keys beside those of the shape are nobody's busine
 """
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 from sentiment_batch.errors import UsageError
@@ -57,6 +58,13 @@ def _is_tally(value: Any) -> bool:
 
 def _are_counts(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_count, value))
+
+
+def _are_edges(value: Any) -> bool:
+    """Of the bins of a histogram: numbers, each larger than the one before."""
+    if not isinstance(value, list) or not value or not all(type(each) in (int, float) for each in value):
+        return False
+    return all(one < next for one, next in pairwise([-_LARGEST, *value, _LARGEST]))  # of nan nothing is true
 
 
 def _is_range(value: Any) -> bool:
@@ -119,3 +127,14 @@ SEAL_SHAPE: Shape = {
     },
 }
 REJECT_SHAPE: Shape = {"file": _is_text, "row": _is_count, "reason": _is_text, "detail": _is_text, "sha256": _is_text}
+_HISTOGRAM: Shape = {"edges": _are_edges, "counts": [_is_count]}
+PROFILE_SHAPE: Shape = {
+    "rows": _is_count,
+    **dict.fromkeys(("tokens", "unknown_share", "confidence"), _HISTOGRAM),
+    "labels": _is_tally,
+}
+PROFILED_SHAPE: Shape = {
+    "run": {"id": _is_text, "ended_at": _is_text},
+    "model": {"digest": _is_text},
+    "profile": PROFILE_SHAPE,
+}

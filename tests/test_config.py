@@ -94,6 +94,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "evaluate": {"data": ("d",), "model": "m", "output": "o"},
     "predict": {"model": "m"},
     "verify": {"output": "o"},
+    "drift": {"night": "n", "before": ("b",)},
     "run": {"job": "j"},
 }
 NUMBERS = [
