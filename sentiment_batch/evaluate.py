@@ -10,6 +10,7 @@ from sentiment_batch.config import EvaluateOptions
 from sentiment_batch.errors import GateFailed, InputError, ModelRefused
 from sentiment_batch.labeller import Labeller
 from sentiment_batch.labelling import (
+    calibration_of,
     check_compute,
     compute_of,
     labelled_chunks,
@@ -224,6 +225,7 @@ def _identity(options: EvaluateOptions, inputs: Inputs, labeller: Labeller) -> I
         "model": labeller.digest,
         "options": {
             **{name: chosen[name] for name in names},
+            **calibration_of(labeller),
             "max_length": labeller.max_length,
             "device": device_kind(options.device),
         },

@@ -13,6 +13,7 @@ from sentiment_batch.measure.counts import confusion
 from sentiment_batch.measure.evaluation import evaluation_section
 from sentiment_batch.measure.metrics import Metrics
 from sentiment_batch.measure.progress import Progress
+from sentiment_batch.measure.temperature import HIGHEST, LOWEST, fit_temperature, log_loss
 from sentiment_batch.model.base import BaseModel, load_base_model
 from sentiment_batch.model.checkpoint import Checkpoint
 from sentiment_batch.model.fit import Epoch, Fit
@@ -47,13 +48,9 @@ def train_model(
         fit = _fit(options, recipe, splits, base, max_length, device, progress)
         best, history = _epochs(fit, checkpoint, splits, recipe, options.metric, progress)
     checkpoint.load_best(fit.model)
-    save_model(
-        work.folder,
-        fit.model,
-        base.tokenizer,
-        max_length,
-        model_card(options.base_model, MADE_BY, splits.labels, report, best),
-    )
+    temperature = _temperature(fit, splits)
+    card = model_card(options.base_model, MADE_BY, splits.labels, report, best, temperature)
+    save_model(work.folder, fit.model, base.tokenizer, max_length, card)
     return {
         "schema_version": 1,
         "job_id": work.claim.job_id,
@@ -69,6 +66,7 @@ def train_model(
         "recipe": asdict(recipe),
         "metric": options.metric,
         "best_epoch": best["epoch"],
+        "temperature": temperature,
         "epochs": history,
     }
 
@@ -133,10 +131,26 @@ def _stops(history: list[Metrics], best: Metrics | None, recipe: Recipe) -> bool
     return bool(best and recipe.early_stop and history[-1]["epoch"] - best["epoch"] >= recipe.early_stop)
 
 
-def _figures(epoch: Epoch, splits: Splits) -> Metrics:
+def _temperature(fit: Fit, splits: Splits) -> float:
+    """That of the model as it is now, on the validation split. Its epoch may be one of an earlier run, now killed."""
+    logits, true = fit.logits(fit.valid), _true(splits)
+    temperature = fit_temperature(logits, true)
+    end = {LOWEST: " (as low as it may be)", HIGHEST: " (as high as it may be)"}.get(temperature, "")
+    log.info(
+        "temperature %.4g%s: valid log loss %.4f, with --calibrated %.4f",
+        *(temperature, end, log_loss(logits, true), log_loss(logits, true, temperature)),
+    )
+    return temperature
+
+
+def _true(splits: Splits) -> np.ndarray:
+    """int64 [valid texts]: the number of the true label."""
     numbers = {label: number for number, label in enumerate(splits.labels)}
-    true = np.array([numbers[label] for label in splits.valid.labels])
-    matrix = confusion(true, epoch.valid_logits.argmax(axis=1), len(splits.labels))
+    return np.array([numbers[label] for label in splits.valid.labels])
+
+
+def _figures(epoch: Epoch, splits: Splits) -> Metrics:
+    matrix = confusion(_true(splits), epoch.valid_logits.argmax(axis=1), len(splits.labels))
     evaluation = evaluation_section(matrix, splits.labels)
     head = {"epoch": epoch.number, "train_loss": epoch.train_loss, "learning_rate": epoch.learning_rate}
     return {**head, "seconds": epoch.seconds, **evaluation}

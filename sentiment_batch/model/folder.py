@@ -28,6 +28,7 @@ TOKENIZER, TOKENIZER_CONFIG, TRAINING = "tokenizer.json", "tokenizer_config.json
 SPECIAL_TOKENS, ADDED_TOKENS, VOCABULARY = "special_tokens_map.json", "added_tokens.json", "vocab.json"
 
 _NAME = 4_096  # characters, as a path may have
+_TEMPERATURES = (0.01, 100)  # what `train` finds is well between them
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class ModelFolder:
     vocab_size: int
     pad_token_id: int
     base_model: str | None
+    temperature: float | None  # that its logits are divided by, if calibrated probabilities are asked for
     digest: str  # SHA-256 over the names and contents of the files that decide a label
     stamps: tuple[tuple[str, int, int], ...]  # of the same files: name, bytes, time of change
     inspected: Inspected = field(repr=False)
@@ -88,6 +90,7 @@ def read_model_folder(path: str) -> ModelFolder:
         vocab_size=positive_number(config, "vocab_size", path),
         pad_token_id=pad_token_id(config, path),
         base_model=_base_model(training, path),
+        temperature=_temperature(training, path),
         digest=_digest({name: inspected.hashes[name] for name in (CONFIG, TOKENIZER, *weights)}),
         stamps=stamps,
         inspected=inspected,
@@ -100,6 +103,17 @@ def _base_model(training: dict[str, Any], path: str) -> str | None:
     if name is not None and not (isinstance(name, str) and len(name) <= _NAME and name.isprintable()):
         raise ModelRefused(f"{path}: {TRAINING} has base_model = {name!a:.80}, which is not a plain name")
     return name
+
+
+def _temperature(training: dict[str, Any], path: str) -> float | None:
+    found, (lowest, highest) = training.get("temperature"), _TEMPERATURES
+    if found is None:
+        return None
+    if type(found) not in (int, float) or not lowest <= found <= highest:
+        raise ModelRefused(
+            f"{path}: {TRAINING} has temperature = {found!a:.80}, which is not a number from {lowest} to {highest}"
+        )
+    return float(found)
 
 
 def inspect_folder(folder: Path) -> Inspected:
