@@ -27,8 +27,8 @@ them are in the training data too): macro F1 {best["macro_f1"]:.4f}, accuracy {b
 |---|---|---|---|---|
 {rows}
 
-Logits divided by {temperature:.4g}, the temperature that makes the labels of that same split most likely, give
-probabilities that are as sure as they are right there: `sentiment-batch score --calibrated`.
+Divided by {temperature:.4g}, the temperature that makes the labels of that same split most likely, the logits give
+calibrated probabilities: `sentiment-batch score --calibrated`.
 
     from transformers import pipeline
     pipeline("text-classification", model=".")("...", truncation=True)
