@@ -112,6 +112,11 @@ class LabelOptions(_Checked):
         help="auto is bfloat16 where the device computes in it, else float16 on a GPU, float32 on a CPU; and int8 on a "
         "CPU where `optimize` made it.",
     )
+    calibrated: bool = option(
+        False,
+        help="Divide the logits by the temperature that `train` found on its validation split. No label changes; "
+        "confidences come nearer to how often they are right.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

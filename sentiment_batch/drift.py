@@ -31,7 +31,8 @@ def drift(options: DriftOptions) -> Metrics:
     gates = [gate for condition in options.gate for gate in parse_drift_gate(condition)]
     night = read_night(options.night)
     before = _others(night, [read_night(path) for path in options.before])
-    training = read_training(options.model) if options.model is not None else None
+    calibrated = night.temperature is not None
+    training = read_training(options.model, calibrated) if options.model is not None else None
     _warn_of_models(night, before, training)
     references = [_reference("training", training.path, {training.path: training.profile}, night)] if training else []
     for kind, command in _POOLED:
@@ -92,12 +93,13 @@ def _others(night: Night, before: list[Night]) -> list[Night]:
 
 def _warn_of_models(night: Night, before: list[Night], training: Training | None) -> None:
     """Say so where two models are compared, not two nights."""
-    others = [each.path for each in before if each.model != night.model]
+    made_by = (night.model, night.temperature)
+    others = [each.path for each in before if (each.model, each.temperature) != made_by]
     if training and night.model not in training.digests:
         others.append(training.path)
     if others:
         log.warning(
-            "%s is of another model than %s: two models are compared, not two nights alone",
+            "%s is of another model than %s, or of another --calibrated: two models are compared, not two nights alone",
             *(_in_words(others), shown(night.path)),
         )
 

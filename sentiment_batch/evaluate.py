@@ -11,6 +11,7 @@ from sentiment_batch.config import EvaluateOptions
 from sentiment_batch.errors import InputError, ModelRefused, OutputConflict
 from sentiment_batch.labeller import Labeller
 from sentiment_batch.labelling import (
+    calibration_of,
     check_compute,
     compute_of,
     labelled_chunks,
@@ -187,7 +188,7 @@ def _measured(
 def _evaluation(seal: Seal, labeller: Labeller) -> Metrics:
     counts, labels = seal["counts"], labeller.labels
     return {
-        **quality_section(counts, labels),
+        **quality_section(counts, labels, labeller.temperature),
         "slices": slices_section(counts["slices"], labels),
         "mistakes": seal["mistakes"],
         "label_order": label_order_section(counts["confusion"], labels),
@@ -212,6 +213,7 @@ def _identity(options: EvaluateOptions, inputs: Inputs, labeller: Labeller) -> I
         "model": labeller.digest,
         "options": {
             **{name: chosen[name] for name in names},
+            **calibration_of(labeller),
             "max_length": labeller.max_length,
             "device": device_kind(options.device),
             **({"slice": options.slice} if options.slice else {}),

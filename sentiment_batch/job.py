@@ -8,6 +8,7 @@ import pyarrow as pa
 from sentiment_batch.config import ScoreOptions
 from sentiment_batch.errors import UsageError
 from sentiment_batch.labeller import Labeller
+from sentiment_batch.labelling import calibration_of
 from sentiment_batch.measure.counts import Counts, count_rows
 from sentiment_batch.model.compute import device_kind
 from sentiment_batch.read.columns import shown_columns
@@ -15,10 +16,10 @@ from sentiment_batch.read.plan import Inputs
 from sentiment_batch.write.claim import Identity
 
 ROW_FORMAT = 5  # goes up when the same job would give other rows or counts: part of every job's identity
-# What may differ between two runs of one job: none of it changes a row. The model counts by its digest, the inputs by
-# their content.
+# What may differ between two runs of one job: none of it changes a row. The model counts by its digest, its calibration
+# by its temperature, the inputs by their content.
 _NOT_IDENTITY = {
-    *("model", "input", "format", "output", "device", "max_reject_rate", "overwrite"),
+    *("model", "calibrated", "input", "format", "output", "device", "max_reject_rate", "overwrite"),
     *("workers", "metrics", "progress", "log_format", "debug"),
 }
 
@@ -51,7 +52,12 @@ class Job:
             "command": "score",
             "inputs": [file.identity() for file in self.inputs.files],
             "model": self.labeller.digest,
-            "options": {**chosen, "max_length": self.labeller.max_length, "device": device_kind(self.options.device)},
+            "options": {
+                **chosen,
+                **calibration_of(self.labeller),
+                "max_length": self.labeller.max_length,
+                "device": device_kind(self.options.device),
+            },
         }
 
     def count(self, batch: pa.RecordBatch, unknown: np.ndarray) -> Counts:

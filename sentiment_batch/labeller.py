@@ -14,10 +14,11 @@ import pyarrow.compute as pc
 
 from sentiment_batch.config import LabelOptions
 from sentiment_batch.errors import InputError, ModelRefused, UsageError
+from sentiment_batch.measure.temperature import softmax
 from sentiment_batch.model.cache import Cache, Places, answers_of
 from sentiment_batch.model.classifier import Classifier, Effort
 from sentiment_batch.model.compute import Compute, load_engine, resolve_compute
-from sentiment_batch.model.folder import TOKENIZER, ModelFolder, read_model_folder
+from sentiment_batch.model.folder import TOKENIZER, TRAINING, ModelFolder, read_model_folder
 from sentiment_batch.model.graphs import Graphs, digest_with_graphs, find_graphs
 from sentiment_batch.model.tokens import TokenIds, count_token, load_tokenizer, tokenise
 from sentiment_batch.read.columns import shown_columns
@@ -65,6 +66,11 @@ class Labeller:
         self.max_length = self.options.max_length or self.folder.max_length
         if self.max_length > self.folder.max_length:
             raise UsageError(f"--max-length {self.max_length}: the model takes {self.folder.max_length} tokens at most")
+        if self.options.calibrated and self.folder.temperature is None:
+            raise UsageError(
+                f"--calibrated: {self.folder.path} has no temperature in a {TRAINING}; train it again, into another "
+                "folder, or leave --calibrated off"
+            )
         self._opening_seconds = time.perf_counter() - started
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -137,6 +143,11 @@ class Labeller:
     def labelled_schema(self, schema: pa.Schema) -> pa.Schema:
         """The schema of labelled rows whose own columns are these."""
         return pa.schema([*schema, *self.added_fields()], metadata=schema.metadata)
+
+    @property
+    def temperature(self) -> float | None:
+        """What the logits are divided by; None if they are not."""
+        return self.folder.temperature if self.options.calibrated else None
 
     def load(self) -> float:
         """Load tokenizer and model now, not with the first rows; the seconds that this and opening the folder took."""
@@ -219,12 +230,12 @@ class Labeller:
         if not len(answers):
             answers = np.zeros(1, answers.dtype)  # of a text that no row has
         batch, numbers, status = prepared.batch, prepared.text_numbers, prepared.status.copy()
-        logits, lengths, truncated = answers["logits"], answers["length"], answers["truncated"]
-        broken = ~np.isfinite(logits).all(axis=1)
+        lengths, truncated = answers["length"], answers["truncated"]
+        broken = ~np.isfinite(answers["logits"]).all(axis=1)
         status[(numbers >= 0) & broken[numbers]] = _NONFINITE
-        probabilities = _softmax(np.where(broken[:, None], 0, logits))
-        best = probabilities.argmax(axis=1)
-        probabilities = probabilities.astype(np.float32)
+        logits = np.where(broken[:, None], 0, answers["logits"])
+        best = logits.argmax(axis=1)  # the same whatever they are divided by
+        probabilities = softmax(logits, self.temperature or 1.0).astype(np.float32)
         unknown = status != _OK
         values = [
             pa.DictionaryArray.from_arrays(pa.array(best[numbers], mask=unknown), list(self.labels)).cast(pa.string()),
@@ -240,10 +251,3 @@ class Labeller:
 
 def _again(text_column: str, options: dict[str, Any]) -> Labeller:
     return Labeller(text_column=text_column, **options)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    """float64 [texts, labels]; each row sums to 1."""
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    exact: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
-    return exact

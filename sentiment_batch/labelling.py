@@ -110,6 +110,14 @@ def compute_of(labeller: Labeller) -> dict[str, Any]:
     }
 
 
+def calibration_of(labeller: Labeller) -> dict[str, Any]:
+    """What of a job's identity says how its probabilities are calibrated: nothing if they are not, as it always was.
+
+    The temperature itself, which the digest of the model does not know.
+    """
+    return {} if labeller.temperature is None else {"calibrated": labeller.temperature}
+
+
 def check_compute(part: Part, labeller: Labeller, output: str) -> None:
     """Raise `OutputConflict` for a part that another run of the job made with another compute than this one has."""
     compute, made = compute_of(labeller), part.seal["compute"]
@@ -130,5 +138,6 @@ def model_section(labeller: Labeller) -> dict[str, Any]:
         "digest": labeller.digest,
         "labels": list(folder.labels),
         "max_length": labeller.max_length,
+        "temperature": labeller.temperature,
         **compute_of(labeller),
     }

@@ -14,7 +14,7 @@ from sentiment_batch.model.graphs import digest_with_graphs, find_graphs
 from sentiment_batch.model.inspection import parse_json, read_json
 from sentiment_batch.read.source import open_source
 from sentiment_batch.remote import is_url
-from sentiment_batch.shapes import PROFILE_SHAPE, PROFILED_SHAPE, misfits
+from sentiment_batch.shapes import PROFILED_SHAPE, TRAINING_SHAPE, misfits
 from sentiment_batch.write.commit import open_store
 from sentiment_batch.write.manifest import MARKER, METRICS
 
@@ -22,6 +22,7 @@ _EVALUATION = "metrics.json"
 _BYTES = 2**26  # the inputs are listed in it: a million files take less
 _FINISHED = ("done", "gate_failed")
 _OF_ROWS = ("score", "evaluate")
+_BINNED = ("tokens", "unknown_share", "confidence", "confidence_calibrated")
 
 
 class Night(NamedTuple):
@@ -32,6 +33,7 @@ class Night(NamedTuple):
     run: str
     ended_at: str
     model: str  # its digest
+    temperature: float | None  # by which its logits were divided
     profile: Profile
 
 
@@ -76,12 +78,15 @@ def read_night(path: str) -> Night:
         )
     if fault := next(misfits(metrics, PROFILED_SHAPE), None) or next(_contradictions(metrics["profile"]), None):
         raise InputError(f"{file} is damaged: {fault}; leave it out, or do its job again with --overwrite")
-    run = metrics["run"]
-    return Night(path, metrics["command"], run["id"], run["ended_at"], metrics["model"]["digest"], metrics["profile"])
+    run, model = metrics["run"], metrics["model"]
+    made_by = (model["digest"], model.get("temperature"))
+    return Night(path, metrics["command"], run["id"], run["ended_at"], *made_by, metrics["profile"])
 
 
-def read_training(path: str) -> Training:
+def read_training(path: str, calibrated: bool) -> Training:
     """What a model folder says of the split that it was chosen by; the folder is taken for hostile.
+
+    `calibrated`: with confidences as `--calibrated` gives them.
 
     Raises `InputError` if it says nothing of it, and `ModelRefused` for a folder that `score` would refuse.
     """
@@ -91,8 +96,10 @@ def read_training(path: str) -> Training:
         why = "has no profile, as models have that this version trained" if training else "is not there"
         raise InputError(f"{file} {why}; train the model again, or compare with earlier nights instead of --model")
     profile = training["profile"]
-    if fault := next(misfits(profile, PROFILE_SHAPE, "profile"), None) or next(_contradictions(profile), None):
+    if fault := next(misfits(profile, TRAINING_SHAPE, "profile"), None) or next(_contradictions(profile), None):
         raise ModelRefused(f"{file} is damaged: {fault}; train the model again, or leave out --model")
+    if calibrated:
+        profile = {**profile, "confidence": profile["confidence_calibrated"]}
     digests = frozenset((folder.digest, digest_with_graphs(folder, find_graphs(folder))))
     return Training(path, digests, profile)
 
@@ -112,7 +119,7 @@ def _metrics_file(path: str) -> str:
 
 def _contradictions(profile: Profile) -> Iterator[str]:
     """What no profile says, though its shape is right."""
-    for name in ("tokens", "unknown_share", "confidence"):
+    for name in (name for name in _BINNED if name in profile):
         edges, counts = profile[name]["edges"], profile[name]["counts"]
         if len(counts) != len(edges):
             yield f"profile.{name} has {len(counts):,} counts for {len(edges):,} bins"

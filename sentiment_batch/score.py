@@ -199,7 +199,7 @@ def _sections(job: Job, seals: list[Seal], performance: Metrics) -> Metrics:
     }
     if "confusion" in counts:
         sections["evaluation"] = {
-            **quality_section(counts, job.labeller.labels),
+            **quality_section(counts, job.labeller.labels, job.labeller.temperature),
             "rows_without_known_label": counts["unknown_labels"],
         }
     return sections

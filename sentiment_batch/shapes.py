@@ -128,11 +128,12 @@ SEAL_SHAPE: Shape = {
 }
 REJECT_SHAPE: Shape = {"file": _is_text, "row": _is_count, "reason": _is_text, "detail": _is_text, "sha256": _is_text}
 _HISTOGRAM: Shape = {"edges": _are_edges, "counts": [_is_count]}
-PROFILE_SHAPE: Shape = {
+PROFILE_SHAPE: dict[str, Shape] = {
     "rows": _is_count,
     **dict.fromkeys(("tokens", "unknown_share", "confidence"), _HISTOGRAM),
     "labels": _is_tally,
 }
+TRAINING_SHAPE: Shape = {**PROFILE_SHAPE, "confidence_calibrated": _HISTOGRAM}
 PROFILED_SHAPE: Shape = {
     "run": {"id": _is_text, "ended_at": _is_text},
     "model": {"digest": _is_text},

@@ -118,6 +118,7 @@ def _metrics(training: dict[str, Any], path: str, clock: Clock, resumed: bool = 
         data=training["data"],
         evaluation=best,
         best_epoch=training["best_epoch"],
+        temperature=training.get("temperature"),  # a model of before there was one is still done
         epochs=training["epochs"],
         headline=headline({"evaluation": best}),
     )

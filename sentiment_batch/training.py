@@ -1,5 +1,6 @@
 """A base model and two splits -> a trained model in the work folder, epoch by epoch."""
 
+import json
 import logging
 from dataclasses import asdict
 
@@ -12,14 +13,17 @@ from sentiment_batch.measure.card import model_card
 from sentiment_batch.measure.counts import confusion
 from sentiment_batch.measure.evaluation import evaluation_section
 from sentiment_batch.measure.metrics import Metrics
+from sentiment_batch.measure.profile import count_profile, profile_section
 from sentiment_batch.measure.progress import Progress
+from sentiment_batch.measure.temperature import HIGHEST, fit_temperature, log_loss, softmax
 from sentiment_batch.model.base import BaseModel, load_base_model
 from sentiment_batch.model.checkpoint import Checkpoint
 from sentiment_batch.model.fit import Epoch, Fit
 from sentiment_batch.model.recipe import SCRATCH, Recipe
 from sentiment_batch.model.saved import save_model
 from sentiment_batch.model.scratch import make_scratch_model, soft_targets
-from sentiment_batch.model.tokens import tokenise
+from sentiment_batch.model.tokenizer_file import unknown_id
+from sentiment_batch.model.tokens import count_token, tokenise
 from sentiment_batch.model.torch_engine import resolve_device, resolve_dtype
 from sentiment_batch.read.split import Splits
 from sentiment_batch.write.claim import CHECKPOINT, STATE, Identity
@@ -47,13 +51,11 @@ def train_model(
         fit = _fit(options, recipe, splits, base, max_length, device, progress)
         best, history = _epochs(fit, checkpoint, splits, recipe, options.metric, progress)
     checkpoint.load_best(fit.model)
-    save_model(
-        work.folder,
-        fit.model,
-        base.tokenizer,
-        max_length,
-        model_card(options.base_model, MADE_BY, splits.labels, report, best),
-    )
+    logits = fit.logits(fit.valid)  # once more: the best epoch may be one of an earlier run, now killed
+    temperature = _temperature(logits, _true(splits))
+    unknown = unknown_id(json.loads(base.tokenizer.backend_tokenizer.to_str()))
+    card = model_card(options.base_model, MADE_BY, splits.labels, report, best, temperature)
+    save_model(work.folder, fit.model, base.tokenizer, max_length, card)
     return {
         "schema_version": 1,
         "job_id": work.claim.job_id,
@@ -69,6 +71,8 @@ def train_model(
         "recipe": asdict(recipe),
         "metric": options.metric,
         "best_epoch": best["epoch"],
+        "temperature": temperature,
+        "profile": _profile(fit, logits, unknown, splits.labels, temperature),
         "epochs": history,
     }
 
@@ -133,10 +137,40 @@ def _stops(history: list[Metrics], best: Metrics | None, recipe: Recipe) -> bool
     return bool(best and recipe.early_stop and history[-1]["epoch"] - best["epoch"] >= recipe.early_stop)
 
 
-def _figures(epoch: Epoch, splits: Splits) -> Metrics:
+def _temperature(logits: np.ndarray, true: np.ndarray) -> float:
+    """That of the best epoch's model on the validation split, and a line on what it is worth there."""
+    temperature = fit_temperature(logits, true)
+    end = " (as high as it may be)" if temperature == HIGHEST else ""
+    log.info(
+        "temperature %.4g%s: valid log loss %.4f, with --calibrated %.4f",
+        *(temperature, end, log_loss(logits, true), log_loss(logits, true, temperature)),
+    )
+    return temperature
+
+
+def _profile(fit: Fit, logits: np.ndarray, unknown: int | None, labels: tuple[str, ...], temperature: float) -> Metrics:
+    """What the validation split looks like to the model, for `drift` to hold nights against; also when calibrated.
+
+    Not the training texts: of what it learned from, a model is surer than of any night.
+    """
+    by_temperature = [
+        count_profile(fit.valid.lengths, count_token(fit.valid, unknown), softmax(logits, each).max(axis=1))
+        for each in (1.0, temperature)
+    ]
+    rows = np.bincount(logits.argmax(axis=1), minlength=len(labels)).tolist()
+    predicted = dict(zip(labels, rows, strict=True))
+    plain, calibrated = (profile_section(counts, predicted) for counts in by_temperature)
+    return {**plain, "confidence_calibrated": calibrated["confidence"]}
+
+
+def _true(splits: Splits) -> np.ndarray:
+    """int64 [valid texts]: the number of the true label."""
     numbers = {label: number for number, label in enumerate(splits.labels)}
-    true = np.array([numbers[label] for label in splits.valid.labels])
-    matrix = confusion(true, epoch.valid_logits.argmax(axis=1), len(splits.labels))
+    return np.array([numbers[label] for label in splits.valid.labels])
+
+
+def _figures(epoch: Epoch, splits: Splits) -> Metrics:
+    matrix = confusion(_true(splits), epoch.valid_logits.argmax(axis=1), len(splits.labels))
     evaluation = evaluation_section(matrix, splits.labels)
     head = {"epoch": epoch.number, "train_loss": epoch.train_loss, "learning_rate": epoch.learning_rate}
     return {**head, "seconds": epoch.seconds, **evaluation}

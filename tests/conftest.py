@@ -119,6 +119,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def warm_model(tiny_model: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny model whose `training.json` has a temperature."""
+    folder = tmp_path / "warm_model"
+    shutil.copytree(tiny_model, folder)
+    (folder / "training.json").write_text('{"temperature": 2.5}')
+    return folder
+
+
 @pytest.fixture(scope="session")
 def optimized_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tiny model with both graphs; `optimize` would keep int8 only where it happens to be faster."""

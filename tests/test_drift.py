@@ -364,7 +364,8 @@ def test_another_model_is_said(nights: Callable[..., str], caplog: pytest.LogCap
     before = (nights("29", profile(), model={"digest": "another"}), nights("30", profile()))
     drift(DriftOptions(night=nights("31", profile()), before=before))
     assert [record.getMessage() for record in caplog.records] == [
-        "29.json is of another model than 31.json: two models are compared, not two nights alone"
+        "29.json is of another model than 31.json, or of another --calibrated: two models are compared, not two nights "
+        "alone"
     ]
 
 
@@ -558,12 +559,36 @@ def with_profile(model: Path, training: Any) -> str:
     return "model"
 
 
+def trained(confidence_calibrated: list[int] | None = None) -> dict[str, Any]:
+    """What a training says of its validation split: confidences also as --calibrated gives them."""
+    found = profile()
+    counts = confidence_calibrated or found["confidence"]["counts"]
+    return {**found, "confidence_calibrated": {**found["confidence"], "counts": counts}}
+
+
+def test_a_calibrated_night_is_held_against_calibrated_confidences(
+    nights: Callable[..., str], tiny_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from sentiment_batch.model.folder import read_model_folder
+
+    sure = list(reversed(USUAL["confidence"]))
+    model = with_profile(tiny_model, {"profile": trained(sure)})
+    digest = read_model_folder(model).digest
+    plain = nights("30", profile(), model={"digest": digest, "temperature": None})
+    calibrated = nights("31", profile(confidence=sure), model={"digest": digest, "temperature": 2.5})
+    for night in (plain, calibrated):
+        assert drift(DriftOptions(night=night, model=model))["drift"]["worst"]["confidence"] == 0
+    assert caplog.records == []
+    drift(DriftOptions(night=calibrated, before=(plain,)))
+    assert "30.json is of another model than 31.json, or of another --calibrated" in caplog.text
+
+
 def test_the_training_is_a_reference(
     nights: Callable[..., str], tiny_model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     from sentiment_batch.model.folder import read_model_folder
 
-    model = with_profile(tiny_model, {"profile": profile()})
+    model = with_profile(tiny_model, {"profile": trained()})
     digest = read_model_folder(model).digest
     tonight = nights("31", profile(**MOVED), model={"digest": digest})
     found = drift(
@@ -584,7 +609,7 @@ def test_graphs_make_no_other_training(
 ) -> None:
     from sentiment_batch.labeller import Labeller
 
-    model = with_profile(optimized_model, {"profile": profile()})
+    model = with_profile(optimized_model, {"profile": trained()})
     for engine in ("torch", "auto"):
         digest = Labeller(model, engine=engine).digest
         drift(DriftOptions(night=nights("31", profile(), model={"digest": digest}), model=model))
@@ -595,9 +620,9 @@ def test_graphs_make_no_other_training(
     ("training", "error", "said"),
     [
         ({"labels": []}, InputError, "training.json has no profile, as models have that this version trained; train"),
-        ({"profile": profile() | {"rows": 9}}, ModelRefused, "training.json is damaged: profile.tokens counts 1,000"),
+        ({"profile": trained() | {"rows": 9}}, ModelRefused, "training.json is damaged: profile.tokens counts 1,000"),
         (
-            {"profile": counts_of(-1, 1, 900, 100)["profile"]},
+            {"profile": {**trained(), **counts_of(-1, 1, 900, 100)["profile"]}},
             ModelRefused,
             r"damaged: profile.tokens.counts\[0\] is -1",
         ),

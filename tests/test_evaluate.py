@@ -190,6 +190,21 @@ def test_a_text_that_comes_again_in_a_split_is_labelled_once(
     assert (code, "--cache-rows 100000 there, 0 here" in err) == (4, True)
 
 
+def test_calibrated(split: Path, warm_model: Path, tmp_path: Path, program: Program) -> None:
+    for name, others in (("plain", ()), ("calibrated", ("--calibrated",))):
+        assert evaluated(program, warm_model, split, tmp_path / name, *others)[0] == 0
+    plain, calibrated = (metrics_of(tmp_path / name) for name in ("plain", "calibrated"))
+    assert (plain["model"]["temperature"], calibrated["model"]["temperature"]) == (None, 2.5)
+    assert plain["evaluation"]["confusion"] == calibrated["evaluation"]["confusion"]
+    means = [each["predictions"]["mean_confidence"] for each in (plain, calibrated)]
+    assert means[1] < means[0] - 0.1
+    frames = [pd.read_parquet(tmp_path / name / "predictions.parquet") for name in ("plain", "calibrated")]
+    assert frames[1]["confidence"].mean() == pytest.approx(means[1], abs=1e-6)
+    assert "calibrated" not in plain["identity"]["options"], "jobs that were begun without it are the same"
+    code, err = evaluated(program, warm_model, split, tmp_path / "calibrated")
+    assert (code, "--calibrated 2.5 there, none here" in err) == (4, True)
+
+
 @needs_smsa
 def test_the_masked_smsa_test_split_is_refused(tiny_model: Path, tmp_path: Path, program: Program) -> None:
     from conftest import SMSA

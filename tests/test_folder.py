@@ -316,6 +316,29 @@ def test_a_training_account_with_a_length_that_is_none(folder: Path, value: Any)
     assert "max_length" in refusal(folder)
 
 
+@pytest.mark.parametrize("value", [0.01, 1, 1.4371, 100, None])
+def test_the_temperature_that_was_found(folder: Path, value: Any) -> None:
+    before = read_model_folder(str(folder))
+    (folder / "training.json").write_text(json.dumps({"temperature": value}))
+    found = read_model_folder(str(folder))
+    assert (before.temperature, found.temperature) == (None, value)
+    assert found.digest == before.digest, "no label is another"
+
+
+@pytest.mark.parametrize(
+    "value", ["0", "-1", "0.0099", "100.1", "1e308", "true", '"1.5"', "[1.5]", "{}", "1" + "0" * 400, '"\\u001b[2J"']
+)
+def test_a_temperature_that_is_none(folder: Path, value: str) -> None:
+    (folder / "training.json").write_text(f'{{"temperature": {value}}}')
+    said = refusal(folder)
+    assert "training.json has temperature = " in said
+    assert said.endswith("not a number from 0.01 to 100")
+    assert said.isprintable()
+    for word in ("NaN", "Infinity", "1e999"):
+        (folder / "training.json").write_text(f'{{"temperature": {word}}}')
+        assert "training.json cannot be read as JSON" in refusal(folder)
+
+
 # The digest
 
 

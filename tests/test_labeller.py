@@ -1,19 +1,24 @@
 import pickle
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from conftest import LABELS, random_texts
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sentiment_batch import Labeller
 from sentiment_batch import labeller as labeller_module
 from sentiment_batch.errors import InputError, ModelRefused, UsageError
 from sentiment_batch.model.cache import Cache
 from sentiment_batch.model.compute import resolve_compute
+from sentiment_batch.row_findings import _wrong_label
 
 TEXTS = random_texts(80)
 
@@ -184,6 +189,45 @@ def test_it_pickles_as_its_options(labeller: Labeller, tiny_model: Path) -> None
     assert before.schema.names[1] == "p_predicted_label"
 
 
+def test_calibrated_probabilities_are_those_of_divided_logits(labeller: Labeller, warm_model: Path) -> None:
+    calibrated = Labeller(str(warm_model), dtype="float32", calibrated=True)
+    rows, before = calibrated(pa.table({"text": TEXTS})), labeller(pa.table({"text": TEXTS}))
+    softened = probabilities(before).astype(np.float64) ** (1 / 2.5)
+    np.testing.assert_allclose(probabilities(rows), softened / softened.sum(axis=1, keepdims=True), atol=1e-5)
+    assert rows.column("predicted_label") == before.column("predicted_label")
+    assert rows.column("confidence").to_numpy().mean() < before.column("confidence").to_numpy().mean() - 0.1
+    names = [name for name in rows.schema.names if name != "confidence" and not name.startswith("prob_")]
+    assert rows.select(names) == before.select(names)
+    assert Labeller(str(warm_model), dtype="float32")(pa.table({"text": TEXTS})) == before, "nobody asked for it"
+    assert pickle.loads(pickle.dumps(calibrated))(pa.table({"text": TEXTS})) == rows
+
+
+_NEAR = st.floats(-200, 200, width=32).flatmap(
+    lambda value: st.sampled_from([value, *map(float, np.nextafter(np.float32(value), np.float32([-300, 300])))])
+)
+_LOGIT = _NEAR | st.sampled_from([0.0, 1e-30, -1e-30, 1e-12, 3e38, -3e38])
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(_LOGIT, min_size=3, max_size=3), min_size=1, max_size=8), st.floats(0.01, 100))
+def test_no_label_is_another_for_being_calibrated(
+    warm_model: Path, rows: list[list[float]], temperature: float
+) -> None:
+    """However near two logits are, the label is that of the highest probability, in float32 too."""
+    logits = np.array([*rows, [rows[0][1], rows[0][0], rows[0][1]]], np.float32)
+    tables = []
+    for calibrated in (False, True):
+        labeller = Labeller(str(warm_model), dtype="float32", calibrated=calibrated)
+        labeller.folder = replace(labeller.folder, temperature=temperature)
+        labeller.classifier = SimpleNamespace(logits=lambda *_: logits)
+        tables.append(labeller(pa.table({"text": [f"kata{row}" for row in range(len(logits))]})))
+    assert tables[0].column("predicted_label") == tables[1].column("predicted_label")
+    for table in tables:
+        labels, confidences = (table.column(name).to_pylist() for name in ("predicted_label", "confidence"))
+        for label, confidence, chances in zip(labels, confidences, probabilities(table).astype(float), strict=True):
+            assert list(_wrong_label(label, confidence, chances, list(LABELS))) == []
+
+
 def test_what_it_refuses(labeller: Labeller, tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no column 'text'; there are: 'review'"):
         labeller(pa.table({"review": ["a"]}))
@@ -195,6 +239,8 @@ def test_what_it_refuses(labeller: Labeller, tiny_model: Path, tmp_path: Path) -
         Labeller(str(tiny_model), colour="red")
     with pytest.raises(UsageError, match="takes 64 tokens at most"):
         Labeller(str(tiny_model), max_length=65)
+    with pytest.raises(UsageError, match=r"has no temperature in a training.json; train it again, into another folder"):
+        Labeller(str(tiny_model), calibrated=True)
     with pytest.raises(ModelRefused, match="no model folder"):
         Labeller(str(tmp_path / "none"))
 

@@ -34,6 +34,16 @@ def test_lines_of_json_from_standard_input(tiny_model: Path, program: Program, m
     )
 
 
+def test_calibrated(tiny_model: Path, warm_model: Path, program: Program) -> None:
+    ended = program("predict", "--model", warm_model, "--json", "--calibrated", "enak sekali")
+    truth = Labeller(str(warm_model), calibrated=True).predict(["enak sekali"])
+    assert {"text": "enak sekali", **truth[0]} == json.loads(ended.out)
+    assert truth[0]["confidence"] < Labeller(str(warm_model)).predict(["enak sekali"])[0]["confidence"]
+    ended = program("predict", "--model", tiny_model, "--calibrated", "enak sekali")
+    assert ended.code == 2
+    assert "leave --calibrated off" in ended.err
+
+
 def test_no_model(tmp_path: Path, program: Program) -> None:
     ended = program("predict", "--model", tmp_path / "none", "a")
     assert ended.code == 8

@@ -854,6 +854,58 @@ def test_a_damaged_plan_is_made_again(
     assert published(out).equals(published(whole))
 
 
+def test_calibrated(parquet: Path, warm_model: Path, tmp_path: Path, program: Program) -> None:
+    """The temperature is part of the job; without it the job is the one that it was before there were any."""
+    plain, metrics = run(tmp_path, warm_model, parquet, output=tmp_path / "plain", shard_rows=60)
+    assert metrics["model"]["temperature"] is None
+    assert "calibrated" not in json.loads((plain / "_SUCCESS").read_text())["identity"]["options"]
+    options = {"calibrated": True, "shard_rows": 60}
+    out, metrics = run(tmp_path, warm_model, parquet, **options)
+    assert metrics["model"]["temperature"] == 2.5
+    made, before = published(out), published(plain)
+    assert made.column("predicted_label") == before.column("predicted_label")
+    names = [f"prob_{label}" for label in LABELS]
+    shares, theirs = (table.select(names).to_pandas().dropna().to_numpy(np.float64) for table in (made, before))
+    softened = theirs ** (1 / 2.5)
+    np.testing.assert_allclose(shares, softened / softened.sum(axis=1, keepdims=True), atol=1e-5)
+    assert program("verify", out).code == 0
+    command = ("score", parquet, "--model", warm_model, "--output", out, "--shard-rows", 60, "--calibrated")
+    assert program(*command).code == 0
+    (warm_model / "training.json").write_text('{"temperature": 3.25}')
+    refused = program(*command)
+    assert (refused.code, "--calibrated 2.5 there, 3.25 here" in refused.err) == (4, True)
+    (warm_model / "training.json").write_text("{}")
+    refused = program(*command)
+    assert (refused.code, f"{warm_model} has no temperature" in refused.err) == (2, True)
+
+
+def test_a_calibrated_job_that_was_stopped_goes_on(
+    parquet: Path, warm_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"calibrated": True, "shard_rows": 60}
+    whole, _ = run(tmp_path, warm_model, parquet, output=tmp_path / "whole", **options)
+    label = shards_module._label_shard
+
+    def stopped(job: Any, work: Any, planned: PlannedShard, progress: Any) -> Part:
+        if planned.index == 2:
+            raise Stopped(15)
+        return label(job, work, planned, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards_module, "_label_shard", stopped)
+        with pytest.raises(Stopped):
+            run(tmp_path, warm_model, parquet, **options)
+    training = (warm_model / "training.json").read_text()
+    (warm_model / "training.json").write_text('{"temperature": 3.25}')
+    with pytest.raises(OutputConflict, match=r"--calibrated 2\.5 there, 3\.25 here"):
+        run(tmp_path, warm_model, parquet, **options)
+    (warm_model / "training.json").write_text(training)
+    out, metrics = run(tmp_path, warm_model, parquet, **options)
+    assert metrics["run"]["resumed"]
+    for part in whole.glob("part-*.parquet"):
+        assert part.read_bytes() == (out / part.name).read_bytes()
+
+
 def test_what_takes_long_before_the_first_row_is_said(
     parquet: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,11 +6,14 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from conftest import LABELS, Program, sample_rows, save_random_model
 
 from sentiment_batch.config import TrainOptions
 from sentiment_batch.errors import Stopped
+from sentiment_batch.labeller import Labeller
+from sentiment_batch.measure.temperature import fit_temperature, log_loss
 from sentiment_batch.model import checkpoint
 from sentiment_batch.read.split import label_order
 from sentiment_batch.train import _balance, recipe_of, train
@@ -36,8 +39,6 @@ def test_the_folder_is_an_ordinary_model(
     data: tuple[Path, Path], tiny_model: Path, tmp_path: Path, program: Program
 ) -> None:
     from transformers import pipeline
-
-    from sentiment_batch import Labeller
 
     ended = program(*arguments(data, tiny_model, tmp_path / "model"))
     assert ended.code == 0, ended.err
@@ -72,6 +73,7 @@ def test_training_json_tells_what_the_model_was_made_from(
     assert training["best_epoch"] == best["epoch"]
     metrics = json.loads(metrics_file.read_text())
     assert metrics["headline"]["F1"] == best["macro_f1"]
+    assert metrics["temperature"] == training["temperature"]
     assert (metrics["command"], metrics["status"], metrics["exit_code"]) == ("train", "done", 0)
 
 
@@ -88,6 +90,65 @@ def test_the_saved_model_is_that_of_the_best_epoch(
     assert evaluated.code == 0, evaluated.err
     measured = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["evaluation"]
     assert measured["macro_f1"] == pytest.approx(max(epoch["macro_f1"] for epoch in training["epochs"]))
+
+
+def test_the_temperature_is_that_of_the_best_epoch_on_the_validation_split(
+    data: tuple[Path, Path], tiny_model: Path, tmp_path: Path, program: Program
+) -> None:
+    ended = program(*arguments(data, tiny_model, tmp_path / "model", "--epochs", 5, "--learning-rate", "0.03"))
+    training = json.loads((tmp_path / "model" / "training.json").read_text())
+    assert training["best_epoch"] < 5, "else it could be that of the last one"
+    labeller = Labeller(str(tmp_path / "model"), dtype="float32", calibrated=True)
+    assert labeller.temperature == training["temperature"] != 1
+    assert f"{training['temperature']:.4g}, the temperature" in (tmp_path / "model" / "README.md").read_text()
+    texts, labels = zip(*sample_rows("valid")[:40], strict=True)
+    true = np.array([LABELS.index(label) for label in labels])
+    logits = labeller.classifier.logits(labeller.prepare(pa.record_batch({"text": texts})).tokens)
+    assert len(logits) == len(true), "no text of these comes twice"
+    assert training["temperature"] == pytest.approx(fit_temperature(logits, true), rel=1e-4)
+    losses = [log_loss(logits, true, each) for each in (1.0, training["temperature"])]
+    assert f"valid log loss {losses[0]:.4f}, with --calibrated {losses[1]:.4f}\n" in ended.err
+    assert losses[1] < losses[0]
+
+
+def test_the_profile_is_that_of_the_validation_split_so_that_it_is_no_drift(
+    data: tuple[Path, Path], tiny_model: Path, tmp_path: Path, program: Program
+) -> None:
+    model, night = tmp_path / "model", tmp_path / "night.json"
+    assert program(*arguments(data, tiny_model, model)).code == 0
+    training = json.loads((model / "training.json").read_text())["profile"]
+    assert training["confidence"] != training["confidence_calibrated"]
+    for number, calibrated in enumerate(((), ("--calibrated",))):
+        out = tmp_path / f"out{number}"
+        shown = ("--dtype", "float32", *calibrated, "--metrics", night)
+        assert program("score", data[1], "--model", model, "--output", out, *shown).code == 0
+        profile = json.loads(night.read_text())["profile"]
+        expected = training["confidence_calibrated" if calibrated else "confidence"]
+        assert profile == {name: training[name] for name in profile} | {"confidence": expected}
+        ended = program("drift", night, "--model", model, "--gate", "psi<=0.001", "--metrics", tmp_path / "drift.json")
+        assert ended.code == 0, ended.err
+        worst = json.loads((tmp_path / "drift.json").read_text())["drift"]["worst"]
+        assert worst == dict.fromkeys(("tokens", "unknown_share", "confidence", "labels"), 0)
+    odd = [(f"\U0010ffff {text[:9]} \U0010ffff", "") for text, _ in sample_rows()[:300]]
+    broken = write(tmp_path / "broken.tsv", odd)
+    assert program("score", broken, "--model", model, "--output", tmp_path / "broken", "--dtype", "float32").code == 0
+    ended = program("drift", tmp_path / "broken", "--model", model, "--gate", "psi[unknown_share]<=0.2")
+    assert ended.code == 9
+    assert "shifted" in ended.out
+
+
+def test_a_model_of_before_there_was_a_temperature_is_done(
+    data: tuple[Path, Path], tiny_model: Path, tmp_path: Path, program: Program
+) -> None:
+    command = arguments(data, tiny_model, tmp_path / "model", "--metrics", tmp_path / "metrics.json")
+    assert program(*command).code == 0
+    training = json.loads((tmp_path / "model" / "training.json").read_text())
+    del training["temperature"]
+    (tmp_path / "model" / "training.json").write_text(json.dumps(training))
+    assert program(*command).code == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["temperature"], metrics["best_epoch"]) == (None, training["best_epoch"])
+    assert json.loads((tmp_path / "model" / "training.json").read_text()) == training
 
 
 def test_done_is_done_and_another_model_is_refused(
@@ -119,6 +180,10 @@ def options(data: tuple[Path, Path], base: Path | str, output: Path, **others: o
     return TrainOptions(**{**settings, "epochs": 3, "dtype": "float32", "progress": "none", **others})  # type: ignore[arg-type]
 
 
+def temperature(folder: Path) -> float:
+    return float(json.loads((folder / "training.json").read_text())["temperature"])
+
+
 @pytest.mark.parametrize("base", ["tiny", "scratch"])
 def test_a_killed_training_ends_with_the_same_bytes(
     base: str, data: tuple[Path, Path], tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -146,6 +211,7 @@ def test_a_killed_training_ends_with_the_same_bytes(
     assert len(saves) == 3, "two epochs were kept, one was trained"
     for name in ("model.safetensors", "config.json", "tokenizer.json"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert temperature(tmp_path / "killed") == temperature(tmp_path / "whole")
 
 
 def test_early_stop(data: tuple[Path, Path], tiny_model: Path, tmp_path: Path) -> None:
@@ -246,8 +312,6 @@ def test_every_kind_of_encoder_trains_and_labels_like_transformers(
     name: str, data: tuple[Path, Path], tmp_path: Path
 ) -> None:
     import transformers
-
-    from sentiment_batch import Labeller
 
     size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
     size = {} if name == "DistilBertConfig" else size
@@ -391,6 +455,7 @@ def test_best_weights_and_best_epoch_survive_a_kill_between_their_files(
             train(options(data, tiny_model, tmp_path / "second", epochs=3, early_stop=0, learning_rate=0.3))
     second = train(options(data, tiny_model, tmp_path / "second", epochs=3, early_stop=0, learning_rate=0.3))
     assert second["best_epoch"] == best
+    assert temperature(tmp_path / "second") == temperature(tmp_path / "first")
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("first", "second")]
     assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
 

@@ -3,7 +3,9 @@
 from sentiment_batch.measure.metrics import Metrics
 
 
-def model_card(base_model: str, made_by: str, labels: tuple[str, ...], report: Metrics, best: Metrics) -> str:
+def model_card(
+    base_model: str, made_by: str, labels: tuple[str, ...], report: Metrics, best: Metrics, temperature: float
+) -> str:
     """The model card: what the model is, and how far its figures go."""
     rows = "\n".join(
         f"| {label} | {each['precision']:.3f} | {each['recall']:.3f} | {each['f1']:.3f} | {each['rows']} |"
@@ -24,6 +26,9 @@ them are in the training data too): macro F1 {best["macro_f1"]:.4f}, accuracy {b
 | label | precision | recall | F1 | rows |
 |---|---|---|---|---|
 {rows}
+
+Divided by {temperature:.4g}, the temperature that makes the labels of that same split most likely, the logits give
+calibrated probabilities: `sentiment-batch score --calibrated`.
 
     from transformers import pipeline
     pipeline("text-classification", model=".")("...", truncation=True)

@@ -28,6 +28,7 @@ TOKENIZER, TOKENIZER_CONFIG, TRAINING = "tokenizer.json", "tokenizer_config.json
 SPECIAL_TOKENS, ADDED_TOKENS, VOCABULARY = "special_tokens_map.json", "added_tokens.json", "vocab.json"
 
 _NAME = 4_096  # characters, as a path may have
+_TEMPERATURES = (0.01, 100)  # what `train` finds is well between them
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class ModelFolder:
     pad_token_id: int
     unknown_id: int | None  # of the token for what the vocabulary does not know
     base_model: str | None
+    temperature: float | None  # that its logits are divided by, if calibrated probabilities are asked for
     digest: str  # SHA-256 over the names and contents of the files that decide a label
     stamps: tuple[tuple[str, int, int], ...]  # of the same files: name, bytes, time of change
     inspected: Inspected = field(repr=False)
@@ -91,6 +93,7 @@ def read_model_folder(path: str) -> ModelFolder:
         pad_token_id=pad_token_id(config, path),
         unknown_id=inspected.unknown_id,
         base_model=_base_model(training, path),
+        temperature=_temperature(training, path),
         digest=_digest({name: inspected.hashes[name] for name in (CONFIG, TOKENIZER, *weights)}),
         stamps=stamps,
         inspected=inspected,
@@ -103,6 +106,17 @@ def _base_model(training: dict[str, Any], path: str) -> str | None:
     if name is not None and not (isinstance(name, str) and len(name) <= _NAME and name.isprintable()):
         raise ModelRefused(f"{path}: {TRAINING} has base_model = {name!a:.80}, which is not a plain name")
     return name
+
+
+def _temperature(training: dict[str, Any], path: str) -> float | None:
+    found, (lowest, highest) = training.get("temperature"), _TEMPERATURES
+    if found is None:
+        return None
+    if type(found) not in (int, float) or not lowest <= found <= highest:
+        raise ModelRefused(
+            f"{path}: {TRAINING} has temperature = {found!a:.80}, which is not a number from {lowest} to {highest}"
+        )
+    return float(found)
 
 
 def inspect_folder(folder: Path) -> Inspected:
