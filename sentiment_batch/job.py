@@ -18,7 +18,7 @@ ROW_FORMAT = 4  # goes up when the same job would give other rows: part of every
 # their content.
 _NOT_IDENTITY = {
     *("model", "input", "format", "output", "device", "max_reject_rate", "overwrite"),
-    *("workers", "metrics", "progress", "log_format", "debug"),
+    *("workers", "metrics", "prometheus", "xcom", "progress", "log_format", "debug"),
 }
 
 
