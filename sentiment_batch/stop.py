@@ -27,8 +27,8 @@ _noted: int | None = None
 def install(tell_overdue: Callable[[Stopped], None] | None = None) -> None:
     """Note SIGINT, SIGTERM and SIGHUP from now on, but for those that nohup or `&` told us to ignore.
 
-    Call it from the main thread, once. `tell_overdue` is called, in a thread of its own and for a second at most, before
-    the process is ended for a stop that was not taken.
+    Call it from the main thread, once. `tell_overdue` is called before the process is ended for a stop that was not
+    taken, in a thread of its own, and has a second.
     """
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -36,7 +36,9 @@ def install(tell_overdue: Callable[[Stopped], None] | None = None) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)  # written by the system, however busy this process is
-    _thread.start_new_thread(_end_when_overdue, (reader, tell_overdue))  # Thread.start would wait for ever where memory is short
+    _thread.start_new_thread(
+        _end_when_overdue, (reader, tell_overdue)
+    )  # Thread.start would wait for ever where memory is short
 
 
 def check() -> None:

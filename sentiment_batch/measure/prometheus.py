@@ -93,7 +93,7 @@ def _lines(name: str, series: dict[str, float]) -> Iterator[str]:
 
 
 def _tell(told: dict[str, dict[str, float]], own: Labels, samples: Iterable[_Sample]) -> None:
-    """Note the samples, those that have a value. Of one series two times (a gate that is given twice) the last is it."""
+    """Note the samples that have a value. Of a series that comes twice (a gate that is given twice) the last is it."""
     for name, value, labels in samples:
         if value is not None:
             pairs = (f'{key}="{_escaped(text)}"' for key, text in {**own, **labels}.items())

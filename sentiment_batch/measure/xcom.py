@@ -46,7 +46,7 @@ def xcom_text(metrics: dict[str, Any], output: str | None) -> str:
 
 def _may_be_review(name: str) -> bool:
     share = _SHARE.fullmatch(name)
-    return bool(share) and len(share["label"]) > LABEL_CHARACTERS
+    return share is not None and len(share["label"]) > LABEL_CHARACTERS
 
 
 def _bytes(value: Any) -> int:
