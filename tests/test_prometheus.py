@@ -185,6 +185,13 @@ def test_no_review_is_in_it() -> None:
     assert [value(parsed(text), "predicted_rows", label=name) for name in ("label 0", "label 1")] == [1, 2]
 
 
+def test_labels_that_would_look_alike() -> None:
+    labels = ["\n", "\\n"]
+    predictions = {"counts": dict(zip(labels, (1, 2), strict=True)), "share": dict.fromkeys(labels, 0.5)}
+    series = parsed(prometheus_text(failure(predictions=predictions), {}, 1.8e9))
+    assert [value(series, "predicted_rows", label=name) for name in ("label 0", "label 1")] == [1, 2]
+
+
 def test_of_a_real_job(tmp_path: Path, tiny_model: Path, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     rows = "".join(f"{text}\t{label}\n" for text, label in sample_rows("test")[:60])
