@@ -7,7 +7,7 @@ learns of a failure from it, not from its absence.
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,6 +22,9 @@ from sentiment_batch.remote import is_url, lies_in
 from sentiment_batch.write.store import write_file, write_metrics_copy
 
 _FILES = ("metrics", "prometheus", "xcom")  # the metrics first: what is asked for since long must not wait
+
+_READ = ("input", "data", "train", "valid", "calibration", "job")  # options whose files must not be written over
+_COMPARED = ("night", "before", "old", "new")  # and those whose folders nothing may be added to
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,10 @@ def check_files(options: Any, outputs: Iterable[str | None]) -> None:
             faults[name] = f"--{name} {path}: only a local file can be written"
         elif any(output and lies_in(path, output) for output in outputs):
             faults[name] = f"--{name} {path} lies in --output, which has its own; put the copy elsewhere"
+        elif read := next((each for each in _given(options, _READ) if _same(each, path)), None):
+            faults[name] = f"--{name} {path} is the input {read}; name another file"
+        elif compared := next((each for each in _given(options, _COMPARED) if lies_in(path, each)), None):
+            faults[name] = f"--{name} {path} lies in {compared}, which is compared; put it elsewhere"
         elif os.path.isdir(path):
             faults[name] = f"--{name} {path} is a folder; name a file"
         elif same:
@@ -95,6 +102,13 @@ def _paths(options: Any) -> dict[str, str]:
     return {name: path for name in _FILES if (path := getattr(options, name, None))}
 
 
+def _given(options: Any, names: Iterable[str]) -> Iterator[str]:
+    """The values of those of the options that the command has."""
+    for name in names:
+        value = getattr(options, name, None) or ()
+        yield from (value,) if isinstance(value, str) else value
+
+
 def _same(path: str | None, other: str) -> bool:
     return path is not None and os.path.realpath(path) == os.path.realpath(other)
 
@@ -106,10 +120,16 @@ def _write(name: str, path: str, options: Any, metrics: Metrics, ended: Metrics 
     told = metrics
     if isinstance(ended, Failure):  # the code of the process, be it that only the metrics file could not be written
         told = {**metrics, "exit_code": ended.code, "error": one_line(ended.text)}
-    output, job = getattr(options, "output", None), getattr(options, "job", None)
     if name == "prometheus":
-        place = {"output": output} if output else {"job_file": job} if job else {}
-        text = prometheus_text(told, {key: one_line(value) for key, value in place.items()}, time.time())
+        text = prometheus_text(told, _place(options), time.time())
     else:
-        text = xcom_text(told, redacted(output))
+        text = xcom_text(told, redacted(getattr(options, "output", None)))
     write_file(path, text.encode(errors="backslashreplace"))  # paths that are not UTF-8
+
+
+def _place(options: Any) -> dict[str, str]:
+    """What tells the series of one job from those of another."""
+    for label, name in (("output", "output"), ("job_file", "job"), ("model", "model")):
+        if found := getattr(options, name, None):
+            return {label: one_line(found)}
+    return {}

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -158,6 +159,28 @@ def test_a_file_that_cannot_be_there(name: str, path: str, said: str, folder: Pa
     assert not list((folder / "a_folder").iterdir())
     if "--xcom" in others:
         assert said in strict_json((folder / "x.json").read_text())["error"]
+
+
+def test_what_a_command_reads_is_not_written_over(folder: Path, tiny_model: Path, program: Program) -> None:
+    """Nor by what says so, or says that an option is missing."""
+    data = (folder / "a.tsv").read_text()
+    for rest in (("--model", tiny_model, "--output", "out"), ()):
+        ended = program("score", "a.tsv", *rest, "--xcom", "./a.tsv", "--metrics", "m.json")
+        assert ended.code == 2
+        assert (folder / "a.tsv").read_text() == data
+        assert not (folder / "out").exists()
+        said = "--xcom ./a.tsv is the input a.tsv; name another file" if rest else "Missing option"
+        assert said in strict_json((folder / "m.json").read_text())["error"]
+    (folder / "job.toml").write_text(JOB.format(model=tiny_model))
+    assert program("run", "job.toml", "--prometheus", "job.toml").code == 2
+    assert (folder / "job.toml").read_text() == JOB.format(model=tiny_model)
+
+
+def test_what_is_compared_is_not_written_into() -> None:
+    options = SimpleNamespace(old="nights/1", new="nights/2", metrics="nights/2/m.json", xcom="nights/x.json")
+    with pytest.raises(account.UnfitFile, match=r"lies in nights/2, which is compared; put it elsewhere") as raised:
+        account.check_files(options, [None])
+    assert raised.value.names == ("metrics",)
 
 
 def test_two_files_of_one_name(folder: Path, program: Program) -> None:

@@ -134,21 +134,25 @@ def test_the_steps_of_a_run() -> None:
 
 
 def test_other_commands() -> None:
-    worse = {"kind": "nights", "name": "2026-01-30.json", "psi": {"tokens": 0.1}, "jensen_shannon": {"tokens": 0.02}}
+    of_nights = [
+        {"kind": "nights", "name": name, "psi": {"tokens": psi}, "jensen_shannon": {"tokens": 0.02}}
+        for name, psi in (("30.json", 0.4), ("29.json", 0.05))
+    ]
     metrics = failure(
         comparison=COMPARISON,
-        drift={**DRIFT, "references": [*DRIFT["references"], worse]},
+        drift={**DRIFT, "references": [*DRIFT["references"], *of_nights]},
         gates=[GATE, {**GATE, "holds": True}],
         findings=["one", "two"],
         measured={"int8_kept": True, "int8_drop": -0.01, "int8_speedup": 1.5},
     )
     series = parsed(prometheus_text(metrics, {}, 1.8e9))
     assert [value(series, f"flip_ratio{end}") for end in ("", "_low", "_high")] == [0.3, 0.1, 0.6]
-    assert value(series, "drift_psi", reference="training", name="model", figure="confidence") == 2.5
-    assert value(series, "drift_psi", reference="nights", figure="tokens") == 0.1
+    assert value(series, "drift_psi", reference="training", figure="confidence") == 2.5
+    assert value(series, "drift_psi", reference="nights", figure="tokens") == 0.4
     assert value(series, "drift_jensen_shannon", reference="nights", figure="tokens") == 0.02
     assert value(series, "drift_psi_worst", figure="tokens") == 0.3
     assert value(series, "gate_holds") == 0, "for every reference, or not at all"
+    assert value(series, "info", night="a.json") == 1
     assert value(series, "findings") == 2
     assert [value(series, "int8", figure=figure) for figure in ("kept", "drop", "speedup")] == [1, -0.01, 1.5]
 

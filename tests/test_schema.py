@@ -353,7 +353,18 @@ COMPARISON = {
 PSI = {"tokens": 0.3, "unknown_share": 0.0, "confidence": 2.5, "labels": None}
 DRIFT = {
     "night": {"path": "a.json", "ended_at": "2026-01-31T02:00:01+00:00", "rows": 5},
-    "references": [{"kind": "training", "name": "model", "rows": 4, "psi": PSI, "jensen_shannon": PSI}],
+    "references": [
+        {"kind": "training", "name": "model", "rows": 4, "psi": PSI, "jensen_shannon": PSI, "chance": PSI},
+        {
+            **{"kind": "nights", "name": "2 nights", "rows": 4, "psi": PSI, "jensen_shannon": PSI, "chance": PSI},
+            "each": [
+                {
+                    **{"name": "b.json", "ended_at": "2026-01-30T02:00:01+00:00", "rows": 2},
+                    **{"psi": PSI, "jensen_shannon": PSI, "chance": PSI},
+                }
+            ],
+        },
+    ],
     "worst": PSI,
 }
 SIDE = {"path": "m", "kind": "model", "digest": "0", "base_model": "scratch"}

@@ -1,8 +1,9 @@
 """A metrics JSON -> a Prometheus textfile, as node_exporter's textfile collector takes it.
 
 The format is Prometheus' text exposition format, 0.0.4. Labels are few and of few values: what a series is of (the
-`output` of a command, the `job_file` of a run, its `step`) is in all of them, so that files of several jobs may lie in
-one folder. All series are gauges, without timestamps, which the collector refuses. No text of a review is in them.
+`output` of a command, the `job_file` of a run and its `step`, the `model` where there is no output) is in all of them,
+so that files of several jobs may lie in one folder. All series are gauges, without timestamps, which the collector
+refuses. No text of a review is in them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -118,6 +119,7 @@ def _of_document(metrics: dict[str, Any]) -> Iterator[_Sample]:
     """What there is of one metrics JSON, be it of a failure."""
     run, model = metrics["run"], metrics.get("model", {})
     info = {"status": metrics["status"], "job_id": metrics.get("job_id"), **{name: model.get(name) for name in _INFO}}
+    info["night"] = metrics.get("drift", {}).get("night", {}).get("path")
     yield _Sample("info", 1, {name: shown(value) for name, value in info.items() if value is not None})
     yield _Sample("done_already", bool(metrics.get("already_done")))
     yield _Sample("ended_timestamp_seconds", datetime.fromisoformat(run["ended_at"]).timestamp())
@@ -187,11 +189,16 @@ def _of_comparison(comparison: dict[str, Any]) -> Iterator[_Sample]:
 
 
 def _of_drift(drift: dict[str, Any]) -> Iterator[_Sample]:
-    for reference in drift.get("references", ()):
-        for measure in ("psi", "jensen_shannon"):
+    """By the kind of reference: what there is of one kind changes its name from night to night."""
+    for measure in ("psi", "jensen_shannon"):
+        found: dict[tuple[str, str], float] = {}
+        for reference in drift.get("references", ()):
             for figure, value in reference[measure].items():
-                labels = {"reference": reference["kind"], "name": shown(reference["name"]), "figure": figure}
-                yield _Sample(f"drift_{measure}", value, labels)
+                if value is not None:
+                    key = reference["kind"], figure
+                    found[key] = max(value, found.get(key, value))
+        for (kind, figure), value in found.items():
+            yield _Sample(f"drift_{measure}", value, {"reference": kind, "figure": figure})
     for figure, value in drift.get("worst", {}).items():
         yield _Sample("drift_psi_worst", value, {"figure": figure})
 
