@@ -4,6 +4,9 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import click
@@ -13,20 +16,23 @@ from sentiment_batch.config import (
     COMMANDS,
     DriftOptions,
     EvaluateOptions,
+    MetricsOptions,
     OptimizeOptions,
     PredictOptions,
     RunOptions,
+    SchemaOptions,
     ScoreOptions,
     TrainOptions,
     VerifyOptions,
     read_job,
 )
 from sentiment_batch.errors import UsageError
+from sentiment_batch.failures import attempt
 from sentiment_batch.logs import say_error, set_up_logging
 from sentiment_batch.outcome import (
-    attempt,
     exit_if_failed,
     open_standard_streams,
+    print_text,
     run_command,
     run_job,
     warn_of_variables,
@@ -34,6 +40,7 @@ from sentiment_batch.outcome import (
 from sentiment_batch.parameters import ENVIRONMENT, parameters_of
 
 PROGRAM = "sentiment-batch"
+SCHEMA = Path(__file__).parent / "measure" / "metrics.schema.json"
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -68,6 +75,7 @@ _SHORT_HELP = {
     "run": "Train, optimize, evaluate and score, from one TOML file.",
     "verify": "Recount a published output, row by row.",
     "drift": "Hold a night against the training and the nights before.",
+    "schema": "Print the JSON Schema of the metrics JSON.",
 }
 
 
@@ -77,7 +85,12 @@ def _command(name: str) -> Callable[[Callable[[Any], None]], click.Command]:
 
     def decorate(function: Callable[[Any], None]) -> click.Command:
         def callback(**values: Any) -> None:
-            function(options(**values))
+            try:
+                given = options(**values)
+            except UsageError as error:
+                _tell_refusal(name, values, error)
+                raise
+            function(given)
 
         return cli.command(
             name,
@@ -179,6 +192,12 @@ def drift(options: DriftOptions) -> None:
     run_job("drift", options, drift, summary)
 
 
+@_command("schema")
+def schema(options: SchemaOptions) -> None:
+    """Print the JSON Schema (draft 2020-12) of the metrics JSON: what each of its keys means, and when it is there."""
+    print_text(SCHEMA.read_text(encoding="utf-8").rstrip())
+
+
 def program() -> NoReturn:
     """The console script: `main`, and then the end at once.
 
@@ -208,7 +227,10 @@ def main() -> None:
         warn_of_variables()  # no job has begun and said so; one of them may be what is missing
         text = " ".join(error.format_message().split()).rstrip(".?")
         command = next((f"{name} " for name in sys.argv[1:2] if name in cli.commands), "")  # click does not always tell
-        say_error(f"{text}; see {PROGRAM} {command}--help", UsageError.exit_code)
+        text = f"{text}; see {PROGRAM} {command}--help"
+        if isinstance(error, click.UsageError) and error.ctx:
+            _tell_refusal(str(error.ctx.command.name), error.ctx.params, UsageError(text))
+        say_error(text, UsageError.exit_code)
         sys.exit(UsageError.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
@@ -219,6 +241,14 @@ def _main() -> None:
     for name, value in _BEFORE_TORCH.items():
         os.environ.setdefault(name, value)
     cli.main(prog_name=PROGRAM, standalone_mode=False)
+
+
+def _tell_refusal(command: str, values: dict[str, Any], error: UsageError) -> None:
+    """Have the files that the command is to write say why it did not begin, as far as its options could be read."""
+    if any(values.get(each.name) for each in fields(MetricsOptions)):
+        from sentiment_batch.account import write_refusal
+
+        write_refusal(command, SimpleNamespace(**values), error)
 
 
 def _stay_offline() -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from sentiment_batch.errors import UsageError
-from sentiment_batch.remote import lies_in
 
 Format = Literal["auto", "tsv", "csv", "parquet"]
 Device = str
@@ -27,7 +26,7 @@ def option(default: Any = MISSING, *, help: str, **settings: Any) -> Any:
     """A dataclass field that is also a command-line option; without a default it is required.
 
     Settings: `metavar`, `minimum` and `maximum` (the smallest and the largest number taken), `argument` (given by
-    position, not by a flag), `commas` (one flag with values between commas).
+    position, not by a flag), `commas` (one flag with values between commas), `first` (read before the others).
     """
     return field(default=default, metadata={"help": help, **settings})
 
@@ -73,6 +72,31 @@ class LogOptions(_Checked):
     )
     log_format: Literal["text", "json"] = option("text", help="Log lines as text or as one JSON object each.")
     debug: bool = option(False, help="Show the traceback of an error.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricsOptions(_Checked):
+    """Local files that say how a job ended, each written whole, on failure too.
+
+    They are read before the other options, so that they get what is wrong with those.
+    """
+
+    metrics: str | None = option(
+        None, help="Write the metrics JSON to this local file, on failure too.", metavar="FILE", first=True
+    )
+    prometheus: str | None = option(
+        None,
+        help="Write the figures as a Prometheus textfile, for node_exporter's collector (NAME.prom), on failure too.",
+        metavar="FILE",
+        first=True,
+    )
+    xcom: str | None = option(
+        None,
+        help="Write status and headline as one small JSON object, for Airflow (/airflow/xcom/return.json), on failure "
+        "too.",
+        metavar="FILE",
+        first=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +155,7 @@ class CacheOptions(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreOptions(ReadOptions, CacheOptions, LabelOptions, LogOptions):
+class ScoreOptions(ReadOptions, CacheOptions, LabelOptions, MetricsOptions, LogOptions):
     input: tuple[str, ...] = option(help="Files, globs, folders or URLs, all of one format.", argument=True)
     output: str = option(
         help="Folder or URL to publish; it must not exist, or be empty, or hold this same job.", metavar="OUT"
@@ -168,13 +192,10 @@ class ScoreOptions(ReadOptions, CacheOptions, LabelOptions, LogOptions):
         minimum=1,
     )
     overwrite: bool = option(False, help="Replace an output that belongs to another job.")
-    metrics: str | None = option(
-        None, help="Also write the metrics JSON to this local file, on failure too.", metavar="FILE"
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(ReadOptions, CacheOptions, LabelOptions, LogOptions):
+class EvaluateOptions(ReadOptions, CacheOptions, LabelOptions, MetricsOptions, LogOptions):
     data: tuple[str, ...] = option(help="Labelled files, globs, folders or URLs; once or more.", metavar="FILE")
     output: str = option(help="Folder or URL to publish.", metavar="EVAL")
     label_column: str = option("label", help="Column that holds the true label.")
@@ -196,9 +217,6 @@ class EvaluateOptions(ReadOptions, CacheOptions, LabelOptions, LogOptions):
         metavar="COLUMN",
     )
     overwrite: bool = option(False, help="Replace the evaluation of another job.")
-    metrics: str | None = option(
-        None, help="Also write the metrics JSON to this local file, on failure too.", metavar="FILE"
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +226,7 @@ class PredictOptions(LabelOptions, LogOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions(ReadOptions, LogOptions):
+class TrainOptions(ReadOptions, MetricsOptions, LogOptions):
     train: tuple[str, ...] = option(
         help="Labelled files, globs, folders or URLs to learn from, or sample:train; once or more.", metavar="FILE"
     )
@@ -244,13 +262,10 @@ class TrainOptions(ReadOptions, LogOptions):
     )
     limit_rows: int | None = option(None, help="Use only the first N rows of --train, and of --valid.", minimum=1)
     overwrite: bool = option(False, help="Replace another model in DIR.")
-    metrics: str | None = option(
-        None, help="Also write the metrics JSON to this local file, on failure too.", metavar="FILE"
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizeOptions(ReadOptions, LogOptions):
+class OptimizeOptions(ReadOptions, MetricsOptions, LogOptions):
     model: str = option(help="Local model folder, to which the graphs are added.", metavar="DIR")
     calibration: tuple[str, ...] = option(
         (), help="Texts to calibrate int8 by: files, globs, folders or URLs; once or more.", metavar="FILE"
@@ -261,9 +276,6 @@ class OptimizeOptions(ReadOptions, LogOptions):
         0.005, help="How much macro F1 may drop from float32 to int8.", metavar="X", minimum=0, maximum=1
     )
     overwrite: bool = option(False, help="Make the graphs again, and measure them on this machine.")
-    metrics: str | None = option(
-        None, help="Also write the metrics JSON to this local file, on failure too.", metavar="FILE"
-    )
 
     @property
     def output(self) -> str:
@@ -272,7 +284,7 @@ class OptimizeOptions(ReadOptions, LogOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyOptions(LogOptions):
+class VerifyOptions(MetricsOptions, LogOptions):
     output: str = option(help="Output of `score`: a folder or a URL.", argument=True)
     input: tuple[str, ...] = option(
         (),
@@ -280,13 +292,10 @@ class VerifyOptions(LogOptions):
         metavar="FILE",
     )
     skip_inputs: bool = option(False, help="Look at the output alone: the inputs are gone.")
-    metrics: str | None = option(
-        None, help="Write what was found as JSON to this local file, on failure too.", metavar="FILE"
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class DriftOptions(LogOptions):
+class DriftOptions(MetricsOptions, LogOptions):
     night: str = option(
         help="What is looked at: an output of `score`, a folder or a URL, or its metrics JSON.", argument=True
     )
@@ -307,9 +316,6 @@ class DriftOptions(LogOptions):
     on_undecidable: Literal["fail", "pass"] = option(
         "fail", help="What becomes of a gate that is not met by no more than chance explains at so few rows."
     )
-    metrics: str | None = option(
-        None, help="Write what was found as JSON to this local file, on failure too.", metavar="FILE"
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -318,13 +324,15 @@ class DriftOptions(LogOptions):
                 "nothing to compare the night with; give earlier nights behind it, or --model with the model that "
                 "labelled it"
             )
-        for each in (self.night, *self.before, self.model):
-            if each is not None and self.metrics is not None and lies_in(self.metrics, each):
-                raise UsageError(f"--metrics {self.metrics} lies in {each}, which is compared; put it elsewhere")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(LogOptions):
+class SchemaOptions(_Checked):
+    """There are none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(MetricsOptions, LogOptions):
     job: str = option(
         help="TOML file with one or more of the tables train, optimize, evaluate and score.", argument=True
     )
@@ -333,9 +341,6 @@ class RunOptions(LogOptions):
         help='Override a key, such as score.output=labelled/2026-01-31, or with a list: evaluate.gate=["rows>=100"]; '
         "once or more.",
         metavar="TABLE.KEY=VALUE",
-    )
-    metrics: str | None = option(
-        None, help="Write one metrics JSON of all steps to this local file, on failure too.", metavar="FILE"
     )
 
 
@@ -348,6 +353,7 @@ COMMANDS: dict[str, type] = {
     "run": RunOptions,
     "verify": VerifyOptions,
     "drift": DriftOptions,
+    "schema": SchemaOptions,
 }
 
 

@@ -5,38 +5,21 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any
 
 import click
 
 from sentiment_batch import stop
-from sentiment_batch.errors import EnvironmentFailure, GateFailed, SentimentBatchError, UsageError
-from sentiment_batch.logs import message_of, one_line, redacted, say_error, set_up_logging
+from sentiment_batch.errors import GateFailed, SentimentBatchError, Stopped
+from sentiment_batch.failures import Failure, attempt, failure_of
+from sentiment_batch.logs import say_error, set_up_logging
 from sentiment_batch.measure.summary import summary
 from sentiment_batch.parameters import unknown_variables
-from sentiment_batch.remote import is_url, lies_in
-
-Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
 _STDERR = 2
-_NO_MEMORY = "out of memory; give smaller --chunk-rows or --batch-tokens, or more memory, and run again"
-_SHORT = {  # what Python and the loader say where memory or threads are short -> what to say of it
-    "can't start new thread": "the system allows this process no more threads; raise the limit and run again",
-    "cannot allocate memory": _NO_MEMORY,
-    "failed to map segment": _NO_MEMORY,
-}
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a command did not do what it was asked for."""
-
-    error: BaseException
-    code: int
-    text: str
 
 
 def run_job(
@@ -46,36 +29,29 @@ def run_job(
     summary: Callable[[dict[str, Any], str | None], str] = summary,
 ) -> None:
     """Run a job, print its summary, and write its metrics where asked to, on failure too. Exits if it failed."""
-    from sentiment_batch.measure.metrics import Clock, failure
-    from sentiment_batch.write.store import write_metrics_copy
+    from sentiment_batch.account import check_files, metrics_of, write_files
+    from sentiment_batch.measure.metrics import Clock
 
-    output = getattr(options, "output", None)
-    check_metrics(options.metrics, output)
-    clock = Clock()
+    output, clock = getattr(options, "output", None), Clock()
+
+    def work() -> dict[str, Any]:
+        check_files(options, [output])
+        return job(options)
+
+    def tell_overdue(stopped: Stopped) -> None:
+        overdue = failure_of(stopped)
+        write_files(options, metrics_of(command, clock, overdue), overdue)
+
     _begin(options)
-    stop.install()
-    ended = attempt(lambda: job(options))
-    metrics = getattr(ended.error, "metrics", None) or {} if isinstance(ended, Failure) else ended
-    if isinstance(ended, Failure) and not isinstance(ended.error, GateFailed):
-        metrics = redacted({**failure(command, clock, ended.code, one_line(ended.text)), **metrics})
-    else:
-        _print(summary(metrics, output))
-    copied = attempt(lambda: write_metrics_copy(options.metrics, metrics))
-    if isinstance(copied, Failure) and isinstance(ended, Failure):
-        log.error("the metrics file could not be written: %s", copied.text)
-    elif isinstance(copied, Failure):
-        ended = replace(copied, text=f"all is done but --metrics, which could not be written: {copied.text}")
+    stop.install(tell_overdue)
+    ended = attempt(work)
+    metrics = metrics_of(command, clock, ended)
+    unwritten = write_files(options, metrics, ended)
+    if not isinstance(ended, Failure) or isinstance(ended.error, GateFailed):
+        print_text(summary(metrics, output))
+    if unwritten and not isinstance(ended, Failure):
+        ended = replace(unwritten, text=f"all is done but {unwritten.text}")
     exit_if_failed(ended, options.debug)
-
-
-def check_metrics(path: str | None, output: str | None) -> None:
-    """Raise `UsageError` if the metrics cannot be copied there: said at once, not when the night is over."""
-    if path and is_url(path):
-        raise UsageError(f"--metrics {path}: only a local file can be written")
-    if path and output and lies_in(path, output):
-        raise UsageError(f"--metrics {path} lies in --output, which has its own; put the copy elsewhere")
-    if path and os.path.isdir(path):
-        raise UsageError(f"--metrics {path} is a folder; name a file")
 
 
 def run_command(options: Any, work: Callable[[], None]) -> None:
@@ -96,36 +72,6 @@ def warn_of_variables() -> None:
         log.warning("the variable %s sets no option of this version, and is ignored%s", name, hint)
 
 
-def attempt(work: Callable[[], Result]) -> Result | Failure:
-    """What the work returns, or why it did not. The command line's own errors pass as they are."""
-    try:
-        return work()
-    except (click.ClickException, KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # a panic of a library in Rust is no Exception
-        return _failure(error)
-
-
-def _failure(error: BaseException) -> Failure:
-    code = EnvironmentFailure.exit_code
-    if isinstance(error, SentimentBatchError):
-        return Failure(error, error.exit_code, str(error))
-    if isinstance(error, MemoryError):
-        return Failure(error, code, _NO_MEMORY)
-    if isinstance(error, OSError):
-        return Failure(error, code, f"{_where_and_why(error)}; mend it and run again: what is finished is kept")
-    for said, text in _SHORT.items():
-        if isinstance(error, RuntimeError | ImportError) and said in str(error).lower():
-            return Failure(error, code, text)
-    return Failure(error, SentimentBatchError.exit_code, f"unexpected: {message_of(error)}")
-
-
-def _where_and_why(error: OSError) -> str:
-    """`path: reason`, without the number and the quotes that Python adds."""
-    paths = [os.fsdecode(each) for each in (error.filename, error.filename2) if isinstance(each, str | bytes)]
-    return f"{' -> '.join(paths)}: {error.strerror}" if paths and error.strerror else str(error)
-
-
 def exit_if_failed(ended: Any, debug: bool = False) -> None:
     """Say why and exit with its code, if it is a failure; with a traceback for a bug, or where one is asked for."""
     if not isinstance(ended, Failure):
@@ -138,7 +84,7 @@ def exit_if_failed(ended: Any, debug: bool = False) -> None:
     sys.exit(ended.code)
 
 
-def _print(text: str) -> None:
+def print_text(text: str) -> None:
     """Print to whoever listens. The job is done by now: a reader that has gone away does not undo it."""
     try:
         click.echo(text)

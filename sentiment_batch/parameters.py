@@ -155,6 +155,7 @@ def _parameter(command: str, field: Field[Any]) -> click.Parameter:
         return click.Argument([field.name], nargs=nargs, **given)
     flag = f"--{field.name.replace('_', '-')}"
     shared: dict[str, Any] = {"required": required, "help": settings["help"], "metavar": settings.get("metavar")}
+    shared["is_eager"] = settings.get("first", False)
     if not required:
         shared["default"] = field.default
         shared["show_default"] = field.default not in (None, (), "", False)

@@ -8,17 +8,17 @@ from typing import Any
 
 import click
 
+from sentiment_batch.account import check_files, metrics_of, write_files
 from sentiment_batch.config import STEPS, EvaluateOptions, LogOptions, RunOptions, option_fields, read_job
-from sentiment_batch.errors import GateFailed, SentimentBatchError, UsageError
+from sentiment_batch.errors import GateFailed, UsageError
 from sentiment_batch.evaluate import evaluate
+from sentiment_batch.failures import Failure, attempt
 from sentiment_batch.measure.gates import parse_gate
 from sentiment_batch.measure.metrics import Clock, Metrics, document
 from sentiment_batch.optimize import optimize
-from sentiment_batch.outcome import check_metrics
 from sentiment_batch.parameters import parse_options
 from sentiment_batch.score import score
 from sentiment_batch.train import train
-from sentiment_batch.write.store import write_metrics_copy
 
 JOBS: dict[str, Callable[[Any], Metrics]] = {"train": train, "optimize": optimize, "evaluate": evaluate, "score": score}
 
@@ -46,8 +46,8 @@ def run(options: RunOptions) -> Metrics:
             parsed[step] = _parsed(step, table, settings.pop(step, {}))
         except UsageError as error:
             raise UsageError(f"{options.job}: [{step}]: {error}") from None
-        for metrics in (parsed[step].metrics, options.metrics):
-            check_metrics(metrics, parsed[step].output)
+    outputs = {step: parsed[step].output for step in steps}
+    _check_files(options, parsed, outputs)
     if settings:
         raise UsageError(f"--set {next(iter(settings))}.*: {options.job} has no such table; it has {', '.join(steps)}")
     jobs: dict[str, Callable[[Any], Metrics]] = {
@@ -55,20 +55,37 @@ def run(options: RunOptions) -> Metrics:
         "train": partial(train, check_labels=partial(_check_gates, parsed)),
     }
     results: dict[str, Metrics] = {}
-    outputs = {step: parsed[step].output for step in steps}
     for step in steps:
         log.info("%s: %s", step, outputs[step])
-        try:
-            results[step] = jobs[step](parsed[step])
-        except GateFailed as error:
-            results[step] = error.metrics
-            write_metrics_copy(parsed[step].metrics, results[step])
-            raise GateFailed(str(error), _metrics(clock, results, outputs)) from None
-        except SentimentBatchError as error:
-            error.metrics = {"steps": results}  # what was done before is in the metrics of the failure too
-            raise
-        write_metrics_copy(parsed[step].metrics, results[step])
+        begun = Clock()
+        ended = attempt(partial(jobs[step], parsed[step]))
+        metrics = metrics_of(step, begun, ended)
+        if not isinstance(ended, Failure) or isinstance(ended.error, GateFailed):
+            results[step] = metrics
+        unwritten = write_files(parsed[step], metrics, ended)
+        if failed := ended if isinstance(ended, Failure) else unwritten:
+            raise _with_what_was_done(failed.error, step, clock, results, outputs)
     return _metrics(clock, results, outputs)
+
+
+def _check_files(options: RunOptions, parsed: dict[str, Any], outputs: dict[str, str]) -> None:
+    """Raise `UsageError` if a file of the job or of a step cannot be written where it is to be."""
+    for step, each in parsed.items():
+        try:
+            check_files(each, outputs.values())
+        except UsageError as error:
+            raise UsageError(f"{options.job}: [{step}]: {error}") from None
+    check_files(options, outputs.values())
+
+
+def _with_what_was_done(
+    error: BaseException, step: str, clock: Clock, results: dict[str, Metrics], outputs: dict[str, str]
+) -> BaseException:
+    """The error that ended the step, with an account of the steps before it."""
+    if isinstance(error, GateFailed):
+        return GateFailed(str(error), {**_metrics(clock, results, outputs), "failed_step": step})
+    error.metrics = {**_sections(results, outputs), "failed_step": step}  # type: ignore[attr-defined]
+    return error
 
 
 def _parsed(step: str, table: dict[str, Any], settings: dict[str, str]) -> Any:
@@ -93,11 +110,14 @@ def _check_gates(parsed: dict[str, Any], labels: tuple[str, ...]) -> None:
 def _metrics(clock: Clock, results: dict[str, Metrics], outputs: dict[str, str]) -> Metrics:
     """One account of all steps that were done; its status is that of the last."""
     last = list(results.values())[-1]
-    figures = {f"{step}_{name}": value for step, each in results.items() for name, value in each["headline"].items()}
     resumed = any(each["run"]["resumed"] for each in results.values())
-    done = {step: outputs[step] for step in results}
-    metrics = document("run", clock, resumed, steps=results, outputs=done, headline=figures)
+    metrics = document("run", clock, resumed, **_sections(results, outputs))
     return {**metrics, "status": last["status"], "exit_code": last["exit_code"]}
+
+
+def _sections(results: dict[str, Metrics], outputs: dict[str, str]) -> Metrics:
+    figures = {f"{step}_{name}": value for step, each in results.items() for name, value in each["headline"].items()}
+    return {"steps": results, "outputs": {step: outputs[step] for step in results}, "headline": figures}
 
 
 def _settings(options: RunOptions) -> dict[str, dict[str, str]]:

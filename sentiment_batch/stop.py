@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -24,10 +24,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _noted: int | None = None
 
 
-def install() -> None:
+def install(tell_overdue: Callable[[Stopped], None] | None = None) -> None:
     """Note SIGINT, SIGTERM and SIGHUP from now on, but for those that nohup or `&` told us to ignore.
 
-    Call it from the main thread, once.
+    Call it from the main thread, once. `tell_overdue` is called before the process is ended for a stop that was not
+    taken, in a thread of its own, and has a second.
     """
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -35,7 +36,9 @@ def install() -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)  # written by the system, however busy this process is
-    _thread.start_new_thread(_end_when_overdue, (reader,))  # Thread.start would wait for ever where memory is short
+    _thread.start_new_thread(
+        _end_when_overdue, (reader, tell_overdue)
+    )  # Thread.start would wait for ever where memory is short
 
 
 def check() -> None:
@@ -65,13 +68,17 @@ def _note(number: int, _frame: FrameType | None) -> None:
     _noted = number
 
 
-def _end_when_overdue(reader: int) -> None:
+def _end_when_overdue(reader: int, tell: Callable[[Stopped], None] | None) -> None:
     """Wait for a signal, then for the process to end; and end it if it takes too long."""
     while (number := os.read(reader, 1)[0]) not in _SIGNALS:
         continue
     time.sleep(PATIENCE_SECONDS)
     overdue = Stopped(number)
-    saying = threading.Thread(target=say_error, args=(str(overdue), overdue.exit_code), daemon=True)
-    saying.start()
-    saying.join(_SAYING_SECONDS)  # standard error may be what does not answer
+    last = [threading.Thread(target=say_error, args=(str(overdue), overdue.exit_code), daemon=True)]
+    if tell:
+        last.append(threading.Thread(target=tell, args=(overdue,), daemon=True))
+    for each in last:
+        each.start()
+    for each in last:
+        each.join(_SAYING_SECONDS)  # standard error, or a disk, may be what does not answer
     os._exit(overdue.exit_code)

@@ -13,12 +13,15 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+
     from sentiment_batch.write.store import Store
 
 for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):  # a CI in the background may have us ignore them
@@ -59,22 +62,68 @@ class Outcome:
 Program = Callable[..., Outcome]
 
 
+SCHEMA = Path(__file__).parents[1] / "sentiment_batch" / "measure" / "metrics.schema.json"
+
+
+def strict_json(text: str) -> Any:
+    """The value of a JSON text, in which NaN and infinity, which Python takes, are no words."""
+
+    def refuse(word: str) -> NoReturn:
+        raise ValueError(f"{word} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def closed(schema: Any) -> Any:
+    """The schema of a metrics JSON without the keys that it leaves to later versions: none but those it describes."""
+    if isinstance(schema, list):
+        return [closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    conditions = ("allOf", "anyOf", "if", "then", "not")
+    found = {key: each if key in conditions else closed(each) for key, each in schema.items()}
+    if "properties" in schema and schema.get("type") and "additionalProperties" not in schema:
+        found["additionalProperties"] = False
+    return found
+
+
+@cache
+def metrics_schema() -> "Draft202012Validator":
+    """What holds each metrics JSON that a test has the program write against the schema, closed."""
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(closed(json.loads(SCHEMA.read_text(encoding="utf-8"))))
+
+
+def faults_of(metrics: Any) -> list[str]:
+    """What a metrics JSON has that metrics.schema.json does not describe, or not so, and what it lacks."""
+    return [f"{error.json_path}: {error.message[:300]}" for error in metrics_schema().iter_errors(metrics)]
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    found = path.stat() if path.is_file() else None
+    return found and (found.st_ino, found.st_mtime_ns)
+
+
 @pytest.fixture
 def program(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Program:
-    """`program("score", ...)` runs the command line in this process."""
+    """`program("score", ...)` runs the command line in this process; what it writes to --metrics fits the schema."""
     from sentiment_batch import cli, stop
 
     def run(*arguments: object) -> Outcome:
         monkeypatch.setattr("sys.argv", ["sentiment-batch", *map(str, arguments)])
         monkeypatch.setattr(stop, "_noted", None)
-        monkeypatch.setattr(stop, "install", lambda: None)
+        monkeypatch.setattr(stop, "install", lambda *_: None)
         capfd.readouterr()
-        code = 0
+        copy = Path(*arguments[arguments.index("--metrics") + 1 :][:1]) if "--metrics" in arguments else Path()
+        before, code = _version(copy), 0
         try:
             cli.main()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
         out, err = capfd.readouterr()
+        if _version(copy) not in (before, None):
+            assert not faults_of(strict_json(copy.read_text(encoding="utf-8")))
         return Outcome(code, out, err)
 
     return run

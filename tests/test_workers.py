@@ -33,9 +33,9 @@ from sentiment_batch.errors import (
     TooManyRejects,
     UsageError,
 )
+from sentiment_batch.failures import Failure, attempt
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.model.classifier import Effort
-from sentiment_batch.outcome import Failure, attempt
 from sentiment_batch.score import score
 from sentiment_batch.workers import _tell_of
 

@@ -5,7 +5,7 @@ from typing import Any
 
 ENOUGH_ROWS = 100  # fewer may well be all alike
 NEARLY_ALL = 0.9
-_LABEL_CHARACTERS = 40  # a longer one may be a review, if the model was trained on the wrong column
+LABEL_CHARACTERS = 40  # a longer one may be a review, if the model was trained on the wrong column
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def doubts(metrics: dict[str, Any]) -> list[str]:
     if scored >= ENOUGH_ROWS:
         label = max(predicted, key=predicted.__getitem__)
         if len(predicted) > 1 and predicted[label] == scored:
-            shown = f" {label!r}" if len(label) <= _LABEL_CHARACTERS else ""
+            shown = f" {label!r}" if len(label) <= LABEL_CHARACTERS else ""
             found.append(
                 f"all {scored:,} texts got the one label{shown} (are --text-column and --model the right ones?)"
             )

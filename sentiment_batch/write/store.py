@@ -187,10 +187,19 @@ def write_metrics_copy(path: str | None, metrics: Any) -> None:
         return
     if is_url(path):
         raise UsageError(f"--metrics {path}: only a local file can be written")
+    write_file(path, json_bytes(metrics))
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Give the local file these bytes, whole, in place of an older one; folders are made."""
     target = Path(path).absolute()
     make_folders(target.parent)
-    with _json_file(target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp"), metrics) as scratch:
+    scratch = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+    write_scratch(scratch, data)
+    try:
         replace_file(scratch, target)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def json_bytes(value: Any) -> bytes:

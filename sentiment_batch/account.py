@@ -1,0 +1,135 @@
+"""How a job ended, told to machines: the metrics JSON, and the files that are asked for.
+
+These are --metrics, --prometheus and --xcom. Each is written whole or not at all, and on failure too: who waits for one
+learns of a failure from it, not from its absence.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from sentiment_batch.errors import GateFailed, UsageError
+from sentiment_batch.failures import Failure, attempt, failure_of
+from sentiment_batch.logs import one_line, redacted
+from sentiment_batch.measure.metrics import Clock, Metrics, failure
+from sentiment_batch.measure.prometheus import prometheus_text
+from sentiment_batch.measure.xcom import xcom_text
+from sentiment_batch.remote import is_url, lies_in
+from sentiment_batch.write.store import write_file, write_metrics_copy
+
+_FILES = ("metrics", "prometheus", "xcom")  # the metrics first: what is asked for since long must not wait
+
+_READ = ("input", "data", "train", "valid", "calibration", "job")  # options whose files must not be written over
+_COMPARED = ("night", "before", "old", "new")  # and those whose folders nothing may be added to
+
+log = logging.getLogger(__name__)
+
+
+class UnfitFile(UsageError):
+    """One of the files cannot be where the options say; `names` are those of all such files."""
+
+    names: tuple[str, ...] = ()
+
+
+def check_files(options: Any, outputs: Iterable[str | None]) -> None:
+    """Raise `UnfitFile` if a file cannot be written there: said at once, not when the night is over."""
+    paths, faults = _paths(options), {}
+    for name, path in paths.items():
+        same = next((each for each in _FILES[: _FILES.index(name)] if _same(paths.get(each), path)), None)
+        if is_url(path):
+            faults[name] = f"--{name} {path}: only a local file can be written"
+        elif any(output and lies_in(path, output) for output in outputs):
+            faults[name] = f"--{name} {path} lies in --output, which has its own; put the copy elsewhere"
+        elif read := next((each for each in _given(options, _READ) if _same(each, path)), None):
+            faults[name] = f"--{name} {path} is the input {read}; name another file"
+        elif compared := next((each for each in _given(options, _COMPARED) if lies_in(path, each)), None):
+            faults[name] = f"--{name} {path} lies in {compared}, which is compared; put it elsewhere"
+        elif os.path.isdir(path):
+            faults[name] = f"--{name} {path} is a folder; name a file"
+        elif same:
+            faults[name] = f"--{name} {path} is the file of --{same}, too; name another one"
+    if faults:
+        error = UnfitFile(next(iter(faults.values())))
+        error.names = tuple(faults)
+        raise error
+
+
+def metrics_of(command: str, clock: Clock, ended: Metrics | Failure) -> Metrics:
+    """The metrics JSON of a job that ended so."""
+    if not isinstance(ended, Failure):
+        return ended
+    done: Metrics = getattr(ended.error, "metrics", None) or {}
+    if isinstance(ended.error, GateFailed):
+        return done
+    told: Metrics = redacted({**failure(command, clock, ended.code, one_line(ended.text)), **done})
+    return told
+
+
+def write_files(options: Any, metrics: Metrics, ended: Metrics | Failure) -> Failure | None:
+    """Write the files of the options, each though another one could not be, and return the first failure to write.
+
+    Files for which the job was refused are left out. A file that is written behind one that could not be tells that.
+    """
+    unfit = ended.error.names if isinstance(ended, Failure) and isinstance(ended.error, UnfitFile) else ()
+    first = None
+    for name, path in _paths(options).items():
+        if name in unfit:
+            continue
+        written = attempt(partial(_write, name, path, options, metrics, ended))
+        if isinstance(written, Failure):
+            first = first or replace(written, text=f"--{name}, which could not be written: {written.text}")
+            if isinstance(ended, Failure):
+                log.error("the %s file could not be written: %s", name, written.text)
+            else:
+                ended = replace(first, text=f"all is done but {first.text}")
+    return first
+
+
+def write_refusal(command: str, options: Any, error: UsageError) -> None:
+    """Write the files of options with which the command cannot begin."""
+    clock = Clock()
+    ended = attempt(partial(check_files, options, [getattr(options, "output", None)]))
+    ended = replace(failure_of(error), error=ended.error) if isinstance(ended, Failure) else failure_of(error)
+    write_files(options, metrics_of(command, clock, ended), ended)
+
+
+def _paths(options: Any) -> dict[str, str]:
+    """Where the files are to be that were asked for."""
+    return {name: path for name in _FILES if (path := getattr(options, name, None))}
+
+
+def _given(options: Any, names: Iterable[str]) -> Iterator[str]:
+    """The values of those of the options that the command has."""
+    for name in names:
+        value = getattr(options, name, None) or ()
+        yield from (value,) if isinstance(value, str) else value
+
+
+def _same(path: str | None, other: str) -> bool:
+    return path is not None and os.path.realpath(path) == os.path.realpath(other)
+
+
+def _write(name: str, path: str, options: Any, metrics: Metrics, ended: Metrics | Failure) -> None:
+    if name == "metrics":
+        write_metrics_copy(path, metrics)
+        return
+    told = metrics
+    if isinstance(ended, Failure):  # the code of the process, be it that only the metrics file could not be written
+        told = {**metrics, "exit_code": ended.code, "error": one_line(ended.text)}
+    if name == "prometheus":
+        text = prometheus_text(told, _place(options), time.time())
+    else:
+        text = xcom_text(told, redacted(getattr(options, "output", None)))
+    write_file(path, text.encode(errors="backslashreplace"))  # paths that are not UTF-8
+
+
+def _place(options: Any) -> dict[str, str]:
+    """What tells the series of one job from those of another."""
+    for label, name in (("output", "output"), ("job_file", "job"), ("model", "model")):
+        if found := getattr(options, name, None):
+            return {label: one_line(found)}
+    return {}
