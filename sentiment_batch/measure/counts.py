@@ -32,8 +32,8 @@ def count_rows(batch: pa.RecordBatch, labels: tuple[str, ...], prefix: str, labe
         "predicted": {label: _tally(predicted).get(label, 0) for label in labels},
     }
     if label_column is not None:
-        true = _positions(batch.column(label_column), labels)
-        guess = _positions(predicted, labels)
+        true = positions(batch.column(label_column), labels)
+        guess = positions(predicted, labels)
         both = (true >= 0) & (guess >= 0)
         counts["confusion"] = confusion(true[both], guess[both], len(labels))
         counts["unknown_labels"] = int((true < 0).sum())
@@ -65,12 +65,12 @@ def _tally(column: pa.Array) -> dict[str, int]:
     return {str(entry["values"]): entry["counts"] for entry in entries}
 
 
-def _positions(column: pa.Array, labels: tuple[str, ...]) -> np.ndarray:
+def positions(column: pa.Array, labels: tuple[str, ...]) -> np.ndarray:
     """int64 [rows]: which of the labels each row has, or -1, as for bytes that are no UTF-8."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     is_bytes = any(check(column.type) for check in _BYTES)
     kind = pa.binary() if is_bytes else pa.string()  # bytes that are no UTF-8 cannot be cast to strings
     found = pc.index_in(pc.cast(column, kind), pa.array(labels).cast(kind))
-    positions: np.ndarray = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return positions
+    numbers: np.ndarray = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return numbers
