@@ -96,11 +96,12 @@ MANIFEST_SHAPE: Shape = {
 }
 _COMPUTE = dict.fromkeys(("engine", "device", "dtype"), _is_text)
 _KINDS = ("scored", "empty", "null", "nonfinite", "truncated")
-METRICS_SHAPE: Shape = {
+_METRICS: dict[str, Shape] = {
     "model": {"labels": lambda value: bool(value) and _are_names(value), **_COMPUTE},
     "rows": dict.fromkeys(("in", "out", "rejected", *_KINDS), _is_count),
     "predictions": {"counts": _is_tally},
 }
+METRICS_SHAPE: Shape = _METRICS
 SEAL_SHAPE: Shape = {
     **_SHARD,
     "job_id": _is_text,
@@ -111,5 +112,10 @@ SEAL_SHAPE: Shape = {
         **dict.fromkeys((*_KINDS, "tokens", "confidence_millionths"), _is_count),
         "predicted": _is_tally,
     },
+}
+EVALUATION_SHAPE: Shape = {  # of its metrics
+    **_METRICS,
+    "job_id": _is_text,
+    "identity": {"inputs": [_INPUT], "options": dict.fromkeys(("text_column", "prefix"), _is_text)},
 }
 REJECT_SHAPE: Shape = {"file": _is_text, "row": _is_count, "reason": _is_text, "detail": _is_text, "sha256": _is_text}
