@@ -14,6 +14,7 @@ import click
 from sentiment_batch import __version__
 from sentiment_batch.config import (
     COMMANDS,
+    CompareOptions,
     DriftOptions,
     EvaluateOptions,
     MetricsOptions,
@@ -71,6 +72,7 @@ _SHORT_HELP = {
     "optimize": "Make a model fast on CPUs, in int8 if that is good enough.",
     "score": "Label dumps, into labelled Parquet and metrics.",
     "evaluate": "Measure a model on a labelled split, with gates.",
+    "compare": "Say what a new model would change, and whether it may.",
     "predict": "Label a few texts, as a quick look.",
     "run": "Train, optimize, evaluate and score, from one TOML file.",
     "verify": "Recount a published output, row by row.",
@@ -143,6 +145,19 @@ def evaluate(options: EvaluateOptions) -> None:
 
     _stay_offline()
     run_job("evaluate", options, evaluate)
+
+
+@_command("compare")
+def compare(options: CompareOptions) -> None:
+    """Compare two models on the same rows, or two finished outputs: which labels flip, and which model is better.
+
+    OLD and NEW are two model folders, which label --data, or two outputs of the same inputs. Without --gate it informs,
+    and ends with exit 0.
+    """
+    from sentiment_batch.compare import compare
+
+    _stay_offline()
+    run_job("compare", options, compare)
 
 
 @_command("predict")

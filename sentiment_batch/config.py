@@ -119,11 +119,9 @@ class ReadOptions(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelOptions(_Checked):
-    """What a `Labeller` takes: everything that decides which label a text gets."""
+class ComputeOptions(_Checked):
+    """How a model labels a text."""
 
-    model: str = option(help="Local model folder, as `train` writes it.", metavar="DIR")
-    prefix: str = option("", help="Put before the name of every added column.")
     max_length: int | None = option(None, help="Cut texts to N tokens. [default: what the model allows]", minimum=3)
     batch_tokens: int | None = option(None, help="Tokens of a batch, padding included. [default: by device]", minimum=1)
     engine: Literal["auto", "torch", "openvino"] = option(
@@ -152,6 +150,14 @@ class CacheOptions(_Checked):
         minimum=0,
         maximum=10_000_000,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions(ComputeOptions):
+    """What a `Labeller` takes: everything that decides which label a text gets."""
+
+    model: str = option(help="Local model folder, as `train` writes it.", metavar="DIR")
+    prefix: str = option("", help="Put before the name of every added column.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +223,41 @@ class EvaluateOptions(ReadOptions, CacheOptions, LabelOptions, MetricsOptions, L
         metavar="COLUMN",
     )
     overwrite: bool = option(False, help="Replace the evaluation of another job.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(ReadOptions, CacheOptions, ComputeOptions, MetricsOptions, LogOptions):
+    old: str = option(
+        help="What is in use: a local model folder, or a finished output of `score` or `evaluate`, a folder or a URL.",
+        argument=True,
+    )
+    new: str = option(help="What may take its place: of the same kind as OLD.", argument=True)
+    output: str = option(help="Folder or URL to publish.", metavar="DIR")
+    data: tuple[str, ...] = option(
+        (),
+        help="What the two models are to label: files, globs, folders or URLs; once or more. Two outputs have it done.",
+        metavar="FILE",
+    )
+    label_column: str | None = option(
+        None,
+        help="Column that holds the true label: of the data, or of one of the outputs. With it quality is measured.",
+    )
+    changes: int = option(
+        1_000, help="Keep the N flipped rows that changed most.", metavar="N", minimum=0, maximum=100_000
+    )
+    show_texts: bool = option(False, help="Put the texts of these rows beside them.")
+    gate: tuple[str, ...] = option(
+        (),
+        help='A condition that must hold, in quotes, once or more: "flip_rate<=0.05", or, of the rows that OLD labels '
+        'so, "flip_rate[LABEL]<=0.1"; with >=, <=, > or <. Figures: flip_rate, from 0 to 1, and rows; with '
+        "--label-column accuracy_difference and macro_f1_difference, from -1 to 1: NEW's less OLD's.",
+        metavar="CONDITION",
+    )
+    on_undecidable: Literal["fail", "pass"] = option(
+        "fail",
+        help="What becomes of a gate whose bound lies in the 95 % interval of its figure: too few rows to say.",
+    )
+    overwrite: bool = option(False, help="Replace the comparison of another job.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -349,6 +390,7 @@ COMMANDS: dict[str, type] = {
     "optimize": OptimizeOptions,
     "score": ScoreOptions,
     "evaluate": EvaluateOptions,
+    "compare": CompareOptions,
     "predict": PredictOptions,
     "run": RunOptions,
     "verify": VerifyOptions,

@@ -21,6 +21,7 @@ _OF_A_TURN = r"(?:part-\d{5,}(?:-([1-9]\d*))?\.parquet|_rejects/_part-\d{5,}(?:-
 _NO_OUTPUT = {
     "a model": {"config.json", "model.safetensors"},
     "an evaluation": {"metrics.json", "predictions.parquet"},
+    "a comparison": {"metrics.json", "changes.parquet"},
 }
 
 
@@ -85,8 +86,8 @@ def read_manifest(store: Store) -> dict[str, Any]:
     where, again = f"{store.url}/{MARKER}", "remove the output and run its job again"
     if b'"job_id"' not in data:  # it may be the finished work of another program, which nobody is to remove
         raise InputError(
-            f"{where} is no manifest of `score` (Spark and Hadoop write files of this name, too), and verify is for "
-            f"the outputs of `score`; if this was one, {again}"
+            f"{where} is no manifest of `score` (Spark and Hadoop write files of this name, too), and only its "
+            f"outputs are read here; if this was one, {again}"
         )
     if not isinstance(manifest, dict):
         raise InputError(f"{where} is damaged: it is no JSON object; {again}")

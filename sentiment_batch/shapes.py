@@ -108,12 +108,13 @@ MANIFEST_SHAPE: Shape = {
 }
 _COMPUTE = dict.fromkeys(("engine", "device", "dtype"), _is_text)
 _KINDS = ("scored", "empty", "null", "nonfinite", "truncated")
-METRICS_SHAPE: Shape = {
+_METRICS: dict[str, Shape] = {
     "model": {"labels": lambda value: bool(value) and _are_names(value), **_COMPUTE},
     "rows": dict.fromkeys(("in", "out", "rejected", *_KINDS), _is_count),
     "predictions": {"counts": _is_tally},
     "profile": {name: {"counts": _are_counts} for name in ("tokens", "confidence")},
 }
+METRICS_SHAPE: Shape = _METRICS
 SEAL_SHAPE: Shape = {
     **_SHARD,
     "job_id": _is_text,
@@ -125,6 +126,11 @@ SEAL_SHAPE: Shape = {
         "predicted": _is_tally,
         "profile": dict.fromkeys(("tokens", "confidence"), _are_counts),
     },
+}
+EVALUATION_SHAPE: Shape = {  # of its metrics
+    **_METRICS,
+    "job_id": _is_text,
+    "identity": {"inputs": [_INPUT], "options": dict.fromkeys(("text_column", "prefix"), _is_text)},
 }
 REJECT_SHAPE: Shape = {"file": _is_text, "row": _is_count, "reason": _is_text, "detail": _is_text, "sha256": _is_text}
 _HISTOGRAM: Shape = {"edges": _are_edges, "counts": [_is_count]}

@@ -92,6 +92,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "optimize": {"model": "m"},
     "score": {"input": ("i",), "model": "m", "output": "o"},
     "evaluate": {"data": ("d",), "model": "m", "output": "o"},
+    "compare": {"old": "a", "new": "b", "output": "o"},
     "predict": {"model": "m"},
     "verify": {"output": "o"},
     "drift": {"night": "n", "before": ("b",)},
@@ -137,7 +138,7 @@ def test_the_ends_of_a_share_are_of_it(value: str) -> None:
     assert parse_options("score", NEEDED["score"], {"max_reject_rate": value}).max_reject_rate == float(value)
 
 
-@pytest.mark.parametrize("command", ["train", "score", "evaluate"])
+@pytest.mark.parametrize("command", ["train", "score", "evaluate", "compare"])
 def test_a_label_is_not_the_text(command: str) -> None:
     with pytest.raises(UsageError, match=r"--text-column and --label-column are both 'x'"):
         parse_options(command, NEEDED[command], {"text_column": "x", "label_column": "x"})

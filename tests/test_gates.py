@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sentiment_batch.errors import UsageError
-from sentiment_batch.measure.gates import parse_gate
+from sentiment_batch.measure.gates import COMPARISON, gated, parse_gate
 
 LABELS = ("positif", "sangat negatif")
 EVALUATION: dict[str, Any] = {
@@ -154,3 +154,33 @@ def test_a_bound_that_is_no_number_is_refused(bound: str) -> None:
 def test_a_percentage_is_no_share(condition: str) -> None:
     with pytest.raises(UsageError, match="is between 0 and 1"):
         parse_gate(condition, ("positif", "negatif"))
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        (
+            "accuracy>=0.8",
+            r"figures are flip_rate, accuracy_difference, macro_f1_difference, rows, and of one class flip_",
+        ),
+        ("flip_rate[x]<=0.1", "OLD has no label 'x'; it has positif, sangat negatif"),
+        ("flip", r'write it as "flip_rate<=0.05" or "flip_rate\[sangat negatif\]<=0.1"'),
+        ("flip_rate<=-0.1", "flip_rate is between 0 and 1, so -0.1 decides nothing"),
+        ("accuracy_difference>=-1.5", "accuracy_difference is between -1 and 1, so -1.5 decides nothing"),
+    ],
+)
+def test_a_command_has_gates_of_its_own(condition: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        parse_gate(condition, LABELS, COMPARISON)
+    assert parse_gate("accuracy_difference>=-0.01", LABELS, COMPARISON).bound == -0.01
+
+
+def test_one_gate_that_does_not_hold_decides() -> None:
+    gates = [parse_gate(condition, LABELS) for condition in ("accuracy>=0.85", "macro_f1>=0.9")]
+    found = gated(EVALUATION, gates, "fail")
+    assert ([gate["holds"] for gate in found["gates"]], found["status"], found["exit_code"]) == (
+        [True, False],
+        "gate_failed",
+        9,
+    )
+    assert gated(EVALUATION, gates[:1], "fail")["exit_code"] == 0

@@ -7,7 +7,7 @@ import pytest
 
 from sentiment_batch.measure.evaluation import evaluation_section
 from sentiment_batch.measure.metrics import Clock, document, failure, predictions_section
-from sentiment_batch.measure.summary import summary
+from sentiment_batch.measure.summary import summary, unheld
 
 ROWS = {"in": 12_345, "out": 12_340, "rejected": 5, "empty": 0, "null": 0, "nonfinite": 0}
 PREDICTIONS = {"share": {"positif": 0.625, "negatif": 0.375}}
@@ -115,3 +115,71 @@ def test_what_metrics_make_can_be_summed_up() -> None:
     metrics = document("evaluate", Clock(), evaluation=evaluation_section([[1, 0], [1, 2]], ("a", "b")))
     assert "accuracy 0.7500" in summary(metrics, None)
     assert summary(failure("score", Clock(), 130, "stopped"), "out").startswith("status    stopped: out")
+
+
+QUALITY = {
+    "rows": 900,
+    "old": {"accuracy": 0.8, "macro_f1": 0.7},
+    "new": {"accuracy": 0.82, "macro_f1": 0.69},
+    "difference": {"accuracy": 0.02, "macro_f1": -0.01},
+    "intervals": {"accuracy": [0.005, 0.035], "macro_f1": [-0.03, 0.01]},
+    "mcnemar": {"only_old_right": 30, "only_new_right": 48, "p_value": 0.0543},
+}
+COMPARISON = {
+    "rows": 1_000,
+    "flips": 130,
+    "flip_rate": 0.13,
+    "intervals": {"flip_rate": [0.1105, 0.1523]},
+    "labels": ["positif", "netral", "negatif"],
+    "matrix": [[400, 20, 50], [20, 200, 10], [0, 30, 270]],
+    "without_label": {"old": 0, "new": 3},
+}
+
+
+def test_a_comparison() -> None:
+    metrics = {
+        "status": "done",
+        "rows": {"in": 1_003, "out": 1_003, "rejected": 0},
+        "old": {"path": "model"},
+        "new": {"path": "candidate"},
+        "comparison": {**COMPARISON, "quality": QUALITY},
+        "performance": PERFORMANCE,
+    }
+    assert summary(metrics, "compared").split("\n") == [
+        "status    done: compared",
+        "rows      1,003 in = 1,003 out + 0 rejected",
+        "old       model",
+        "new       candidate",
+        "flips     130 of 1,000 rows (13.00%, 95%: 11.05% to 15.23%)",
+        "most      positif to negatif 50, negatif to netral 30, positif to netral 20",
+        "no label  0 rows in the old, 3 in the new",
+        "accuracy  0.8000 to 0.8200 (+0.0200, 95%: +0.0050 to +0.0350)",
+        "macro f1  0.7000 to 0.6900 (-0.0100, 95%: -0.0300 to +0.0100)",
+        "right     of 900 rows 30 by the old alone, 48 by the new alone; McNemar's p = 0.054",
+        "speed     1,235 rows/s, peak memory 512 MiB",
+    ]
+
+
+def test_a_comparison_in_which_nothing_changed() -> None:
+    same = {"flips": 0, "flip_rate": 0.0, "matrix": [[1, 0, 0], [0, 0, 0], [0, 0, 0]], "quality": None}
+    metrics = {
+        "status": "done",
+        **{side: {"path": "m"} for side in ("old", "new")},
+        "comparison": {**COMPARISON, **same},
+    }
+    assert [line.split()[0] for line in summary(metrics, None).split("\n")] == ["status", "old", "new", "flips", "no"]
+
+
+def test_gates_that_do_not_hold_are_told_with_what_helps() -> None:
+    gates = [
+        {"condition": "rows>=5", "value": 9, "interval": None, "verdict": "passes", "holds": True},
+        {"condition": "a>=1", "value": 0.5, "interval": [0.4, 0.6], "verdict": "fails", "holds": False},
+        {**UNDECIDED, "condition": "b>=0.6", "holds": False},
+        {**UNDECIDED, "condition": "c>=0.6", "holds": True},
+    ]
+    assert unheld(gates, 1_000, "not fit") == (
+        "not fit: a>=1 (it is 0.5000, 95%: 0.4000 to 0.6000); "
+        "1,000 rows cannot decide b>=0.6 (it is 0.6200, 95%: 0.5000 to 0.7000): "
+        "measure on more of them (of the class, if it is one's figure), or give --on-undecidable pass"
+    )
+    assert unheld(gates[:1] + gates[3:], 1_000, "not fit") == ""

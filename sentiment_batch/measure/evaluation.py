@@ -10,6 +10,7 @@ F1, which is 2 J / (1 + J), that of the share J = right / (right + falsely predi
 one of which has so few, the one that theirs give (MOVER: Zou and Donner, 2008).
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,11 +25,11 @@ _DRAWN_CELLS = 2**28
 _SEED = 0  # the same matrix has the same intervals
 _CELLS_AT_A_TIME = 2**22
 _FEW = 10
-_DEVIATIONS = 1.959963984540054  # of the normal distribution, within which is `LEVEL` of it
+DEVIATIONS = 1.959963984540054  # of the normal distribution, within which is `LEVEL` of it
 _BY_CLASS = ("precision", "recall", "f1")
 
 
-class _Figures(NamedTuple):
+class Figures(NamedTuple):
     """Of one matrix, or of many along the axes before the last, which is that of the classes."""
 
     accuracy: np.ndarray
@@ -46,7 +47,7 @@ def evaluation_section(matrix: list[list[int]], labels: tuple[str, ...]) -> Metr
     """
     cells = np.asarray(matrix, np.int64)
     total, support = int(cells.sum()), cells.sum(axis=1)
-    found = _figures(np.diag(cells), cells.sum(axis=0), support)
+    found = class_figures(np.diag(cells), cells.sum(axis=0), support)
     per_class = {
         label: {**{name: float(getattr(found, name)[number]) for name in _BY_CLASS}, "rows": int(support[number])}
         for number, label in enumerate(labels)
@@ -78,22 +79,22 @@ def intervals_section(matrix: list[list[int]], labels: tuple[str, ...]) -> Metri
     cells = np.asarray(matrix, np.int64)
     if not cells.any():
         return None
-    resamples = max(200, min(_RESAMPLES, _DRAWN_CELLS // int(np.count_nonzero(cells))))
+    resamples = resamples_of(int(np.count_nonzero(cells)))
     right, guessed, support = np.diag(cells), cells.sum(axis=0), cells.sum(axis=1)
-    figures = _figures(right, guessed, support)
+    figures = class_figures(right, guessed, support)
     drawn = _resampled(cells, resamples)
     either = guessed + support - right
     of_class, of_all = {}, {}
     for name, whole in (("precision", guessed), ("recall", support), ("f1", either)):
-        value, share = getattr(figures, name), _wilson(right, whole)
+        value, share = getattr(figures, name), wilson(right, whole)
         share = 2 * share / (1 + share) if name == "f1" else share
         samples = np.where(np.isnan(getattr(drawn, name)), value, getattr(drawn, name))  # a draw without the class
-        few = _are_few(right, whole)
-        of_class[name] = _widened(_percentiles(samples), share, few)
+        few = are_few(right, whole)
+        of_class[name] = _widened(percentiles(samples), share, few)
         spread = np.sqrt(np.square(np.where(whole > 0, share - value, 0)).sum(axis=1)) / len(labels)
-        of_all[name] = _widened(_percentiles(samples.mean(axis=1)), value.mean() + spread * [-1, 1], few.any())
+        of_all[name] = _widened(percentiles(samples.mean(axis=1)), value.mean() + spread * [-1, 1], few.any())
     all_right, rows = right.sum(), support.sum()
-    accuracy = _widened(_percentiles(drawn.accuracy), _wilson(all_right, rows), _are_few(all_right, rows))
+    accuracy = _widened(percentiles(drawn.accuracy), wilson(all_right, rows), are_few(all_right, rows))
     return {
         "level": LEVEL,
         "resamples": resamples,
@@ -106,13 +107,13 @@ def intervals_section(matrix: list[list[int]], labels: tuple[str, ...]) -> Metri
     }
 
 
-def _figures(right: Any, guessed: Any, support: Any, undefined: float = 0.0) -> _Figures:
+def class_figures(right: Any, guessed: Any, support: Any, undefined: float = 0.0) -> Figures:
     """By class, [..., classes]: rows that are predicted right, predicted at all, and there."""
 
     def share(of: Any, part: Any) -> np.ndarray:
         return np.where(part > 0, of / np.maximum(part, 1), undefined)
 
-    return _Figures(
+    return Figures(
         accuracy=right.sum(axis=-1) / np.maximum(support.sum(axis=-1), 1),
         precision=share(right, guessed),
         recall=share(right, support),
@@ -120,22 +121,22 @@ def _figures(right: Any, guessed: Any, support: Any, undefined: float = 0.0) -> 
     )
 
 
-def _percentiles(samples: np.ndarray) -> np.ndarray:
+def percentiles(samples: np.ndarray) -> np.ndarray:
     """[2, ...]: between which `LEVEL` of the samples, [resamples, ...], are."""
     ends: np.ndarray = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return ends
 
 
-def _wilson(part: Any, whole: Any) -> np.ndarray:
+def wilson(part: Any, whole: Any) -> np.ndarray:
     """[2, ...]: the ends of Wilson's score interval of part / whole; 0 and 1 where the whole is none."""
-    part, whole, square = np.asarray(part, float), np.asarray(whole, float), _DEVIATIONS**2
+    part, whole, square = np.asarray(part, float), np.asarray(whole, float), DEVIATIONS**2
     centre = part + square / 2
-    half = _DEVIATIONS * np.sqrt(np.maximum(part * (whole - part), 0) / np.maximum(whole, 1) + square / 4)
+    half = DEVIATIONS * np.sqrt(np.maximum(part * (whole - part), 0) / np.maximum(whole, 1) + square / 4)
     ends: np.ndarray = np.clip(np.stack([centre - half, centre + half]) / (whole + square), 0, 1)
     return ends
 
 
-def _are_few(part: Any, whole: Any) -> Any:
+def are_few(part: Any, whole: Any) -> Any:
     return np.minimum(part, whole - part) < _FEW
 
 
@@ -146,27 +147,37 @@ def _widened(ends: np.ndarray, others: np.ndarray, few: Any) -> np.ndarray:
     return widened
 
 
-def _resampled(cells: np.ndarray, resamples: int) -> _Figures:
+def _resampled(cells: np.ndarray, resamples: int) -> Figures:
     """The figures of so many draws of as many rows, [resamples, classes]; NaN where one is undefined.
 
     Cells without rows stay without.
     """
     true, predicted = np.nonzero(cells)
-    rows, right, labels = cells[true, predicted], true == predicted, len(cells)
-    total, chance, block = int(rows.sum()), np.random.default_rng(_SEED), max(1, _CELLS_AT_A_TIME // len(rows))
+    right, labels = true == predicted, len(cells)
     found = []
-    for first in range(0, resamples, block):
-        drawn = chance.multinomial(total, rows / total, min(block, resamples - first))
+    for drawn in draws(cells[true, predicted], resamples):
         sums = (
-            _sums(drawn[:, right], true[right], labels),
-            _sums(drawn, predicted, labels),
-            _sums(drawn, true, labels),
+            class_sums(drawn[:, right], true[right], labels),
+            class_sums(drawn, predicted, labels),
+            class_sums(drawn, true, labels),
         )
-        found.append(_figures(*sums, undefined=np.nan))
-    return _Figures(*(np.concatenate(each) for each in zip(*found, strict=True)))
+        found.append(class_figures(*sums, undefined=np.nan))
+    return Figures(*(np.concatenate(each) for each in zip(*found, strict=True)))
 
 
-def _sums(drawn: np.ndarray, classes: np.ndarray, labels: int) -> np.ndarray:
+def resamples_of(cells: int) -> int:
+    """How often so many cells are drawn."""
+    return max(200, min(_RESAMPLES, _DRAWN_CELLS // cells))
+
+
+def draws(rows: np.ndarray, resamples: int) -> Iterator[np.ndarray]:
+    """int64 [some of the resamples, cells]: as many rows as the cells have, drawn with replacement; always the same."""
+    total, chance, block = int(rows.sum()), np.random.default_rng(_SEED), max(1, _CELLS_AT_A_TIME // len(rows))
+    for first in range(0, resamples, block):
+        yield chance.multinomial(total, rows / total, min(block, resamples - first))
+
+
+def class_sums(drawn: np.ndarray, classes: np.ndarray, labels: int) -> np.ndarray:
     """int64 [resamples, labels]: the sum over the cells of each class."""
     order = np.argsort(classes, kind="stable")
     there, starts = np.unique(classes[order], return_index=True)

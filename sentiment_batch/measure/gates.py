@@ -1,18 +1,40 @@
-"""Conditions on the figures of an evaluation, such as `macro_f1>=0.85`, and whether a split says that they hold."""
+"""Conditions on figures, such as `macro_f1>=0.85`, and whether so many rows say that they hold."""
 
 import math
 import operator
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sentiment_batch.errors import UsageError
+from sentiment_batch.errors import GateFailed, UsageError
 
 LEVEL = 0.95  # of the intervals of figures
 _COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
-_OVERALL = ("accuracy", "macro_f1", "macro_precision", "macro_recall", "rows")
-_BY_CLASS = ("precision", "recall", "f1")
 _CONDITION = re.compile(r"\s*(?P<figure>\w+)(?:\[(?P<label>[^\]]+)\])?\s*(?P<comparison>>=|<=|>|<)\s*(?P<bound>\S+)\s*")
+
+
+class Known(NamedTuple):
+    """The figures of a command that gates may be on. One that ends on `_difference` is from -1 to 1, a share from 0."""
+
+    overall: tuple[str, ...]
+    by_class: tuple[str, ...]
+    examples: tuple[str, str]  # of how to write a gate on the one and on the other, for the name of a label
+    whose: str  # labels they are
+
+
+EVALUATION = Known(
+    ("accuracy", "macro_f1", "macro_precision", "macro_recall", "rows"),
+    ("precision", "recall", "f1"),
+    ("macro_f1>=0.85", "recall[{}]>=0.8"),
+    "the model",
+)
+COMPARISON = Known(
+    ("flip_rate", "accuracy_difference", "macro_f1_difference", "rows"),
+    ("flip_rate",),
+    ("flip_rate<=0.05", "flip_rate[{}]<=0.1"),
+    "OLD",
+)
 
 
 @dataclass(frozen=True)
@@ -50,27 +72,45 @@ class Gate:
         return (figures if self.label is None else figures["per_class"][self.label])[self.figure]
 
 
-def parse_gate(condition: str, labels: tuple[str, ...] | None = None) -> Gate:
+def parse_gate(condition: str, labels: tuple[str, ...] | None = None, known: Known = EVALUATION) -> Gate:
     """`FIGURE>=BOUND`, or `FIGURE[LABEL]>=BOUND` for one class; >, <= and < are taken, too.
 
     Raises `UsageError` for anything else, and for a label that is not of the model; without `labels` it may be any.
     """
     match = _CONDITION.fullmatch(condition)
-    label_of_form = labels[-1] if labels else "LABEL"
-    form = f'--gate {condition!r}: write it as "macro_f1>=0.85" or "recall[{label_of_form}]>=0.8"'
+    overall, of_class = known.examples[0], known.examples[1].format(labels[-1] if labels else "LABEL")
+    form = f'--gate {condition!r}: write it as "{overall}" or "{of_class}"'
     if match is None:
         raise UsageError(form)
     figure, label = match["figure"], match["label"]
-    if figure not in (_OVERALL if label is None else _BY_CLASS):
-        raise UsageError(f"{form}; figures are {', '.join(_OVERALL)}, and of one class {', '.join(_BY_CLASS)}")
+    if figure not in (known.overall if label is None else known.by_class):
+        raise UsageError(
+            f"{form}; figures are {', '.join(known.overall)}, and of one class {', '.join(known.by_class)}"
+        )
     if label is not None and labels is not None and label not in labels:
-        raise UsageError(f"--gate {condition!r}: the model has no label {label!r}; it has {', '.join(labels)}")
+        raise UsageError(f"--gate {condition!r}: {known.whose} has no label {label!r}; it has {', '.join(labels)}")
     try:
         bound = float(match["bound"])
         if math.isnan(bound):
             raise ValueError
     except ValueError:
         raise UsageError(f"{form}; {match['bound']!r} is not a number") from None
-    if figure != "rows" and not 0 <= bound <= 1:
-        raise UsageError(f"--gate {condition!r}: {figure} is between 0 and 1, so {match['bound']} decides nothing")
+    lowest = -1 if figure.endswith("_difference") else 0
+    if figure != "rows" and not lowest <= bound <= 1:
+        raise UsageError(
+            f"--gate {condition!r}: {figure} is between {lowest} and 1, so {match['bound']} decides nothing"
+        )
     return Gate(condition, figure, label, match["comparison"], bound)
+
+
+def gated(
+    figures: dict[str, Any], gates: list[Gate], on_undecidable: str, others: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """The part of the metrics that the gates decide; `others` are outcomes that are known already."""
+    outcomes = [*(gate.outcome(figures, on_undecidable) for gate in gates), *others]
+    held = all(outcome["holds"] for outcome in outcomes)
+    return {
+        "gates": outcomes,
+        "status": "done" if held else "gate_failed",
+        "exit_code": 0 if held else GateFailed.exit_code,
+    }

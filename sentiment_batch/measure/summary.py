@@ -5,6 +5,8 @@ from typing import Any
 from sentiment_batch.logs import one_line, shown
 from sentiment_batch.measure.gates import LEVEL
 
+_CELLS = 3  # of the matrix of flips, the largest of which are named
+
 
 def summary(metrics: dict[str, Any], output: str | None) -> str:
     """One line for each thing worth knowing; the rest is in the metrics JSON."""
@@ -18,7 +20,7 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
     if "rows" in metrics:
         rows = metrics["rows"]
         lines.append(("rows", f"{rows['in']:,} in = {rows['out']:,} out + {rows['rejected']:,} rejected"))
-        without = [f"{rows[name]:,} {name}" for name in ("empty", "null", "nonfinite") if rows[name]]
+        without = [f"{rows[name]:,} {name}" for name in ("empty", "null", "nonfinite") if rows.get(name)]
         if without:
             lines.append(("no label", ", ".join(without)))
     if "predictions" in metrics:
@@ -28,6 +30,9 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
         evaluation = metrics["evaluation"]
         figures = [_with_interval(evaluation, name) for name in ("macro_f1", "accuracy")]
         lines.append(("quality", ", ".join(figures) + f" on {_measured(metrics)}"))
+    if "comparison" in metrics:
+        lines += [("old", metrics["old"]["path"]), ("new", metrics["new"]["path"])]
+        lines += _compared(metrics["comparison"])
     if "graphs" in metrics:
         lines.append(("graphs", ", ".join(metrics["graphs"])))
         lines += [("int8", in_words(metrics["measured"]))] if metrics["measured"] else []
@@ -37,9 +42,63 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
         performance = metrics["performance"]
         memory = performance["peak_rss_bytes"] / 2**20
         rate = f"{performance['rows_per_second']:,.0f} rows/s"
-        made_by = "{engine} in {dtype} on {device}".format(**metrics["model"])
-        lines.append(("speed", f"{rate} with {made_by}, peak memory {memory:,.0f} MiB"))
+        made_by = " with {engine} in {dtype} on {device}".format(**metrics["model"]) if "model" in metrics else ""
+        lines.append(("speed", f"{rate}{made_by}, peak memory {memory:,.0f} MiB"))
     return "\n".join(f"{name:<10}{one_line(text)}" for name, text in lines)
+
+
+def _compared(comparison: dict[str, Any]) -> list[tuple[str, str]]:
+    """How many labels flipped, between which labels most did, and what it does to the quality."""
+    rate, interval, rows = comparison["flip_rate"], comparison["intervals"], comparison["rows"]
+    shares = f"{rate:.2%}, {LEVEL:.0%}: {interval['flip_rate'][0]:.2%} to {interval['flip_rate'][1]:.2%}"
+    lines = [("flips", f"{comparison['flips']:,} of {rows:,} rows ({shares})")]
+    names = [shown(label) for label in comparison["labels"]]
+    cells = [
+        (-count, old, new)
+        for old, counts in enumerate(comparison["matrix"])
+        for new, count in enumerate(counts)
+        if count and old != new
+    ]
+    if cells:
+        shown_cells = sorted(cells)[:_CELLS]
+        lines.append(("most", ", ".join(f"{names[old]} to {names[new]} {-count:,}" for count, old, new in shown_cells)))
+    without = comparison["without_label"]
+    if any(without.values()):
+        lines.append(("no label", f"{without['old']:,} rows in the old, {without['new']:,} in the new"))
+    if quality := comparison["quality"]:
+        for name in ("accuracy", "macro_f1"):
+            sides, difference = (quality[side][name] for side in ("old", "new")), quality["difference"][name]
+            ends = quality["intervals"] and quality["intervals"][name]
+            by = f"{difference:+.4f}, {LEVEL:.0%}: {ends[0]:+.4f} to {ends[1]:+.4f}" if ends else "undefined"
+            lines.append((name.replace("_", " "), f"{' to '.join(map(figure, sides))} ({by})"))
+        test = quality["mcnemar"]
+        lines.append(
+            (
+                "right",
+                f"of {quality['rows']:,} rows {test['only_old_right']:,} by the old alone, "
+                f"{test['only_new_right']:,} by the new alone; McNemar's p = {test['p_value']:.2g}",
+            )
+        )
+    return lines
+
+
+def unheld(gates: list[dict[str, Any]], rows: int, judgement: str) -> str:
+    """Which gates did not hold, and what helps against it; "" if all did."""
+    failed, unsure = (
+        [
+            f"{gate['condition']} (it is {gate_figure(gate)})"
+            for gate in gates
+            if not gate["holds"] and (gate["verdict"] == "fails") == fails
+        ]
+        for fails in (True, False)
+    )
+    said = [f"{judgement}: {', '.join(failed)}"] if failed else []
+    if unsure:
+        said.append(
+            f"{rows:,} rows cannot decide {', '.join(unsure)}: measure on more of them (of the class, if it is one's "
+            "figure), or give --on-undecidable pass"
+        )
+    return "; ".join(said)
 
 
 def _with_interval(evaluation: dict[str, Any], name: str) -> str:

@@ -6,6 +6,7 @@ from itertools import chain, islice
 from typing import Any
 
 _SHOWN = 3
+_MODELS = {"model": "another model", "old": "another OLD", "new": "another NEW"}  # by their digests
 _IN_WORDS = {  # what nobody would read
     "data_sha256": "other training data",
     "row_format": "another version of the program",
@@ -53,8 +54,8 @@ def _others(theirs: dict[str, Any], ours: dict[str, Any]) -> Iterator[str]:
     theirs, ours = _flat(theirs), _flat(ours)
     names = [name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name)]
     for name in sorted(names, key=lambda name: (name in _IN_WORDS, name)):
-        if name == "model":
-            yield f"another model ({_value(theirs.get(name)):.16} there, {_value(ours.get(name)):.16} here)"
+        if name in _MODELS:
+            yield f"{_MODELS[name]} ({_value(theirs.get(name)):.16} there, {_value(ours.get(name)):.16} here)"
             continue
         yield _IN_WORDS.get(name) or f"{name} {_value(theirs.get(name))} there, {_value(ours.get(name))} here"
 
@@ -65,7 +66,7 @@ def _flat(identity: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict):
             flat |= {f"--{key.replace('_', '-')}": each for key, each in value.items()}
         else:
-            flat[name if name in (*_IN_WORDS, "command", "model") else f"--{name.replace('_', '-')}"] = value
+            flat[name if name in (*_IN_WORDS, *_MODELS, "command") else f"--{name.replace('_', '-')}"] = value
     return flat
 
 
