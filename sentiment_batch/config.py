@@ -216,6 +216,15 @@ class EvaluateOptions(ReadOptions, CacheOptions, LabelOptions, MetricsOptions, L
         "fail",
         help="What becomes of a gate whose bound lies in the 95 % interval of its figure: too few rows to say.",
     )
+    gate_baseline: str | None = option(
+        None,
+        help="An earlier evaluation, its folder or URL, than which macro F1 may be lower by --max-drop at most; held "
+        "against it row by row where both are of the same rows.",
+        metavar="EVAL",
+    )
+    max_drop: float = option(
+        0.01, help="By how much macro F1 may be below that of --gate-baseline.", metavar="X", minimum=0, maximum=1
+    )
     slice: tuple[str, ...] = option(
         (),
         help="Also measure the rows of each value of this column, such as the country; at most 100 values. Once or "

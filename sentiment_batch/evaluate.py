@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from sentiment_batch.config import EvaluateOptions
 from sentiment_batch.errors import InputError, ModelRefused, OutputConflict
+from sentiment_batch.finished import PREDICTIONS, evaluated
 from sentiment_batch.labeller import Labeller
 from sentiment_batch.labelling import (
     calibration_of,
@@ -20,7 +21,6 @@ from sentiment_batch.labelling import (
 )
 from sentiment_batch.measure.counts import Counts, add, confidence_of, count_rows, positions
 from sentiment_batch.measure.evaluation import intervals_section, quality_section
-from sentiment_batch.measure.gates import Gate, parse_gate
 from sentiment_batch.measure.label_order import label_order_section
 from sentiment_batch.measure.metrics import (
     Clock,
@@ -39,12 +39,12 @@ from sentiment_batch.model.compute import device_kind
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, shard_sha256
 from sentiment_batch.read.split import label_names
 from sentiment_batch.split_checks import check_split
-from sentiment_batch.verdict import gated, raise_for_gates
+from sentiment_batch.verdict import Conditions, judged, open_conditions, raise_for_gates
 from sentiment_batch.write.claim import Identity
-from sentiment_batch.write.commit import Work, claim, settle_json
+from sentiment_batch.write.commit import Work, claim, open_store, settle_json
 from sentiment_batch.write.part import PartWriter, Seal
 
-MARKER, PREDICTIONS = "metrics.json", "predictions.parquet"
+MARKER = "metrics.json"
 _CHUNK_ROWS = 32_768
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def evaluate(options: EvaluateOptions) -> Metrics:
     """
     clock = Clock()
     labeller = open_labeller(options, options.text_column)
-    gates = [parse_gate(condition, labeller.labels) for condition in options.gate]
+    conditions = open_conditions(options, labeller.labels)
     needed = (options.text_column, options.label_column, *options.slice)
     inputs = open_inputs(options.data, options.format, options.columns, needed)
     labeller.check_columns(inputs.schema)
@@ -68,18 +68,19 @@ def evaluate(options: EvaluateOptions) -> Metrics:
         metrics = {**claimed, "already_done": True}
     else:
         try:
-            metrics = _evaluate(options, labeller, inputs, gates, claimed, clock)
+            metrics = _evaluate(options, labeller, inputs, conditions, claimed, clock)
         finally:
             claimed.release()
     metrics["evaluation"].setdefault("intervals", _intervals(metrics["evaluation"]))  # of before there were any
     # The figures are those that are published; the gates are tonight's, and their verdict is returned alone.
-    metrics |= gated(metrics["evaluation"], gates, options.on_undecidable)
+    metrics.pop("baseline", None)
+    metrics |= judged(evaluated(options.output, open_store(options.output), metrics), conditions, options)
     raise_for_gates(metrics, options.output)
     return metrics
 
 
 def _evaluate(
-    options: EvaluateOptions, labeller: Labeller, inputs: Inputs, gates: list[Gate], work: Work, clock: Clock
+    options: EvaluateOptions, labeller: Labeller, inputs: Inputs, conditions: Conditions, work: Work, clock: Clock
 ) -> Metrics:
     """The metrics that are published: this run's, or those that another run of the job wrote before it."""
     shards = plan(inputs, _CHUNK_ROWS, 2**30, options.limit_rows)
@@ -109,7 +110,8 @@ def _evaluate(
         profile=profile_section(counts["profile"], predictions["counts"]),
         performance=performance,
     )
-    metrics = {**metrics, "headline": headline(metrics), **gated(metrics["evaluation"], gates, options.on_undecidable)}
+    metrics["headline"] = headline(metrics)
+    metrics |= judged(evaluated(options.output, work.store, metrics), conditions, options)
     published = settle_json(work, MARKER, metrics)
     work.publish()
     return published

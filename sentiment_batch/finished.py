@@ -153,9 +153,12 @@ def open_finished(path: str) -> Finished | None:
         return None
     if fault := next(misfits(metrics, EVALUATION_SHAPE), None):
         raise InputError(f"{path}/{EVALUATION} is not one that `evaluate` writes: {fault}; evaluate again")
-    rows = {"rows_in": metrics["rows"]["in"], "rejected": 0}
-    part = {"name": PREDICTIONS, **rows}
-    sha256 = hashlib.sha256(data).hexdigest()
+    return evaluated(path, store, metrics, hashlib.sha256(data).hexdigest())
+
+
+def evaluated(path: str, store: Store, metrics: Metrics, sha256: str = "") -> Finished:
+    """An evaluation of these metrics, whose predictions are there already."""
+    part = {"name": PREDICTIONS, "rows_in": metrics["rows"]["in"], "rejected": 0}
     return Finished(path, store, "evaluate", sha256, metrics["job_id"], metrics["identity"], metrics, (part,))
 
 

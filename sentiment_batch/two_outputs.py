@@ -88,7 +88,11 @@ class TwoOutputs:
 
 def open_outputs(old: Finished, new: Finished, label_column: str | None, show_texts: bool) -> TwoOutputs:
     """Raises `InputError` unless they are of the same inputs, and `UsageError` for a column that neither has."""
-    _check_same_inputs(old, new)
+    if (what := differing_inputs(old, new)) is not None:
+        raise InputError(
+            f"{old.path} and {new.path} are not of the same rows: {what}; compare outputs of the same inputs, or give "
+            "the two models and --data"
+        )
     schemas = [(output, output.schema()) for output in (old, new)]
     wanted = {TRUE: ("--label-column", label_column), TEXT: ("--show-texts", old.text_column if show_texts else None)}
     extra = {}
@@ -105,37 +109,35 @@ def open_outputs(old: Finished, new: Finished, label_column: str | None, show_te
     return TwoOutputs(old, new, extra)
 
 
-def _check_same_inputs(old: Finished, new: Finished) -> None:
-    """Raise `InputError` with what differs. Where an input lies, and when it was copied there, is no difference."""
+def differing_inputs(old: Finished, new: Finished) -> str | None:
+    """What says that the two are not of the same rows. Where an input lies, and when it came there, does not."""
+    return next(_differences(old, new), None)
 
-    def refuse(what: str) -> None:
-        raise InputError(
-            f"{old.path} and {new.path} are not of the same rows: {what}; compare outputs of the same inputs, or give "
-            "the two models and --data"
-        )
 
+def _differences(old: Finished, new: Finished) -> Iterator[str]:
     if old.text_column != new.text_column:
-        refuse(f"the texts are in {shown(old.text_column)!r} in the one, in {shown(new.text_column)!r} in the other")
+        yield f"the texts are in {shown(old.text_column)!r} in the one, in {shown(new.text_column)!r} in the other"
     files = [output.identity["inputs"] for output in (old, new)]
     if len(files[0]) != len(files[1]):
-        refuse(f"{len(files[0])} input files and {len(files[1])}")
+        yield f"{len(files[0])} input files and {len(files[1])}"
+        return
     for one, other in zip(*files, strict=True):
         if one["name"] != other["name"]:
-            refuse(f"the input {shown(one['name'])} and {shown(other['name'])}")
+            yield f"the input {shown(one['name'])} and {shown(other['name'])}"
         if one["size"] != other["size"]:
-            refuse(f"{shown(one['name'])} had {one['size']:,} bytes and {other['size']:,}")
+            yield f"{shown(one['name'])} had {one['size']:,} bytes and {other['size']:,}"
         if one["edges_sha256"] != other["edges_sha256"]:
-            refuse(f"the content of {shown(one['name'])} was another one")
+            yield f"the content of {shown(one['name'])} was another one"
     rows = [output.rows() for output in (old, new)]
     for name, words in (("rows_in", "rows"), ("rejected", "rejected rows")):
         if rows[0][name] != rows[1][name]:
-            refuse(f"{rows[0][name]:,} {words} and {rows[1][name]:,}")
+            yield f"{rows[0][name]:,} {words} and {rows[1][name]:,}"
     hashes = [
         {(part["file"], *part["range"]): part["input_sha256"] for part in output.parts if "range" in part}
         for output in (old, new)
     ]
     if any(hashes[1].get(place, sha256) != sha256 for place, sha256 in hashes[0].items()):
-        refuse("an input was edited between the two, though its size and its ends are the same")
+        yield "an input was edited between the two, though its size and its ends are the same"
 
 
 def _in_step(left: Iterator[Numbered], right: Iterator[Numbered]) -> Iterator[tuple[Numbered, Numbered]]:

@@ -1,39 +1,48 @@
 """What the gates make of an evaluation: its status, and the error that says which of them do not hold and why."""
 
+from typing import NamedTuple
+
+from sentiment_batch.baseline import baseline_section, drop_gate, open_baseline
+from sentiment_batch.config import EvaluateOptions
 from sentiment_batch.errors import GateFailed
-from sentiment_batch.measure.gates import Gate
+from sentiment_batch.finished import Finished
+from sentiment_batch.measure.gates import Gate, gated, parse_gate
 from sentiment_batch.measure.label_order import IN_ORDER, in_order
 from sentiment_batch.measure.metrics import Metrics
-from sentiment_batch.measure.summary import figure, gate_figure
+from sentiment_batch.measure.summary import figure, unheld
 from sentiment_batch.read.split import are_labels
 
 
-def gated(evaluation: Metrics, gates: list[Gate], on_undecidable: str) -> Metrics:
-    """The part of the metrics that the gates decide. Labels that look swapped fail one that nobody has to ask for."""
-    outcomes = [gate.outcome(evaluation, on_undecidable) for gate in gates]
-    if _are_swapped(evaluation):
-        outcomes.append(in_order(evaluation["label_order"]))
-    held = all(outcome["holds"] for outcome in outcomes)
-    return {
-        "gates": outcomes,
-        "status": "done" if held else "gate_failed",
-        "exit_code": 0 if held else GateFailed.exit_code,
-    }
+class Conditions(NamedTuple):
+    """What a model must keep to."""
+
+    gates: list[Gate]
+    baseline: Finished | None
+
+
+def open_conditions(options: EvaluateOptions, labels: tuple[str, ...]) -> Conditions:
+    """Raises `UsageError` for a gate that is none, and `InputError` for a baseline that is none."""
+    baseline = open_baseline(options.gate_baseline) if options.gate_baseline is not None else None
+    return Conditions([parse_gate(condition, labels) for condition in options.gate], baseline)
+
+
+def judged(ours: Finished, conditions: Conditions, options: EvaluateOptions) -> Metrics:
+    """The part of the metrics that the conditions decide. Labels that look swapped fail one that nobody asks for."""
+    evaluation = ours.metrics["evaluation"]
+    others = [in_order(evaluation["label_order"])] if _are_swapped(evaluation) else []
+    section = {}
+    if conditions.baseline:
+        section["baseline"] = baseline_section(conditions.baseline, ours, options.label_column)
+        others.append(drop_gate(section["baseline"], options.max_drop, options.on_undecidable))
+    return {**section, **gated(evaluation, conditions.gates, options.on_undecidable, others)}
 
 
 def raise_for_gates(metrics: Metrics, output: str) -> None:
     """Raise `GateFailed`, with the metrics, if one of the gates does not hold."""
-    held = [gate for gate in metrics["gates"] if not gate["holds"] and gate["condition"] != IN_ORDER]
-    failed = [f"{gate['condition']} (it is {gate_figure(gate)})" for gate in held if gate["verdict"] == "fails"]
-    unsure = [f"{gate['condition']} (it is {gate_figure(gate)})" for gate in held if gate["verdict"] != "fails"]
+    gates = [gate for gate in metrics["gates"] if gate["condition"] != IN_ORDER]
+    failed = unheld(gates, metrics["evaluation"]["rows"], "the model is not good enough")
     said = [_swapped(metrics["evaluation"])] if _are_swapped(metrics["evaluation"]) else []
-    if failed:
-        said.append(f"the model is not good enough: {', '.join(failed)}")
-    if unsure:
-        said.append(
-            f"{metrics['evaluation']['rows']:,} rows cannot decide {', '.join(unsure)}: measure on more of them (of "
-            "the class, if it is one's figure), or give --on-undecidable pass"
-        )
+    said += [failed] if failed else []
     if said:
         raise GateFailed(f"{'; '.join(said)}; all figures are in {output}", metrics)
 

@@ -337,6 +337,7 @@ def test_a_run_that_fails_in_a_step(folder: Path, tiny_model: Path, program: Pro
 # compare and drift, as they are agreed on
 
 COMPARISON = {
+    "without_label": {"old": 1, "new": 0},
     **{"rows": 10, "flips": 3, "flip_rate": 0.3, "intervals": {"level": 0.95, "flip_rate": [0.1, 0.6]}},
     **{"labels": ["a", "b"], "matrix": [[4, 1], [2, 3]]},
     "by_label": {
@@ -345,6 +346,7 @@ COMPARISON = {
     },
     "changed": [{"row": 3, "old": "a", "new": "b", "old_confidence": 0.9, "new_confidence": 0.8, "change": 0.7}],
     "quality": {
+        "rows_without_known_label": 1,
         **{"rows": 9, "old": {"accuracy": 0.5, "macro_f1": 0.4}, "new": {"accuracy": 0.6, "macro_f1": 0.5}},
         **{"difference": {"accuracy": 0.1, "macro_f1": 0.1}, "intervals": {"accuracy": [-0.1, 0.3]}},
         "mcnemar": {"only_old_right": 1, "only_new_right": 2, "statistic": None, "p_value": 1.0, "exact": True},
@@ -368,14 +370,22 @@ DRIFT = {
     "worst": PSI,
 }
 SIDE = {"path": "m", "kind": "model", "digest": "0", "base_model": "scratch"}
+PERFORMANCE = {
+    **{"rows_per_second": 1.5, "tokens_per_second": 30.5, "padding_share": 0.1, "load_seconds": 0.5},
+    **{"peak_rss_bytes": 9, "oom_retries": 0},
+}
+COMPARED = {
+    **{"command": "compare", "job_id": "0" * 32, "identity": {}, "input": {"files": []}, "headline": {}, "gates": []},
+    **{"rows": {"in": 11, "out": 11, "rejected": 0}, "performance": PERFORMANCE},
+}
 GATE = {"condition": "psi[tokens]<=0.2", "value": 0.3, "interval": None, "verdict": "fails", "holds": False}
 
 
 @pytest.mark.parametrize(
     "sections",
     [
-        {"command": "compare", "comparison": COMPARISON, "old": SIDE, "new": {**SIDE, "kind": "output", "job_id": "1"}},
-        {"command": "compare", "comparison": {**COMPARISON, "quality": None}, "old": SIDE, "new": SIDE},
+        {**COMPARED, "comparison": COMPARISON, "old": SIDE, "new": {**SIDE, "kind": "output", "job_id": "1"}},
+        {**COMPARED, "comparison": {**COMPARISON, "quality": None}, "old": SIDE, "new": SIDE},
         {"command": "drift", "drift": DRIFT, "gates": [GATE]},
     ],
 )

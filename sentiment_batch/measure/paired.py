@@ -11,7 +11,7 @@ as Tango's interval moves J, over the rows that are of the class or are said to 
 the classes give (MOVER: Zou and Donner, 2008).
 """
 
-from math import comb, erfc, sqrt
+from math import comb, erfc, hypot, sqrt
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,19 @@ def paired_intervals(true: np.ndarray, old: np.ndarray, new: np.ndarray, rows: n
         ends[:, 1] = _wider(ends[:, 1], (f1[1] - f1[0]).mean() + spread)
     ends = np.clip(ends, -1, 1)
     return {"level": LEVEL, "resamples": resamples, "accuracy": ends[:, 0].tolist(), "macro_f1": ends[:, 1].tolist()}
+
+
+def unpaired_intervals(old: Metrics, new: Metrics) -> Metrics:
+    """{level, accuracy, macro_f1}: [low, high] of what one evaluation has more than another, of other rows.
+
+    From the intervals of both, which know nothing of each other (MOVER: Zou and Donner, 2008).
+    """
+    found: Metrics = {"level": LEVEL}
+    for name in ("accuracy", "macro_f1"):
+        was, value, ends = old[name], new[name], (old["intervals"][name], new["intervals"][name])
+        down, up = hypot(value - ends[1][0], ends[0][1] - was), hypot(ends[1][1] - value, was - ends[0][0])
+        found[name] = [max(-1.0, value - was - down), min(1.0, value - was + up)]
+    return found
 
 
 def tango(gains: Any, losses: Any, rows: Any) -> np.ndarray:
