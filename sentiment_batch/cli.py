@@ -14,6 +14,7 @@ from sentiment_batch.config import (
     EvaluateOptions,
     OptimizeOptions,
     PredictOptions,
+    ReportOptions,
     RunOptions,
     ScoreOptions,
     TrainOptions,
@@ -66,6 +67,7 @@ _SHORT_HELP = {
     "predict": "Label a few texts, as a quick look.",
     "run": "Train, optimize, evaluate and score, from one TOML file.",
     "verify": "Recount a published output, row by row.",
+    "report": "Draw the page of a metrics JSON.",
 }
 
 
@@ -163,6 +165,15 @@ def verify(options: VerifyOptions) -> None:
 
     _stay_offline()
     run_job("verify", options, verify, summary)
+
+
+@_command("report")
+def report(options: ReportOptions) -> None:
+    """Draw the page of a metrics JSON: one HTML file that needs nothing else. Needs the extra `report`."""
+    from sentiment_batch.report import report
+
+    _stay_offline()
+    run_command(options, lambda: report(options))
 
 
 def program() -> NoReturn:

@@ -183,9 +183,21 @@ class EvaluateOptions(ReadOptions, CacheOptions, LabelOptions, LogOptions):
         "fail",
         help="What becomes of a gate whose bound lies in the 95 % interval of its figure: too few rows to say.",
     )
+    show_texts: bool = option(
+        False, help="Show the texts of the most confident mistakes in the report: a customer's words are in it then."
+    )
     overwrite: bool = option(False, help="Replace the evaluation of another job.")
     metrics: str | None = option(
         None, help="Also write the metrics JSON to this local file, on failure too.", metavar="FILE"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(LogOptions):
+    metrics: str = option(help="Metrics JSON of train, score, evaluate, compare or drift.", argument=True)
+    output: str = option(help="Local HTML file to write, in the place of an older one.", metavar="FILE")
+    show_texts: bool = option(
+        False, help="Show the texts of the most confident mistakes, from the predictions.parquet beside METRICS."
     )
 
 
@@ -297,6 +309,7 @@ COMMANDS: dict[str, type] = {
     "predict": PredictOptions,
     "run": RunOptions,
     "verify": VerifyOptions,
+    "report": ReportOptions,
 }
 
 

@@ -1,6 +1,7 @@
 """The job that measures a model on a labelled split, and says whether it is good enough."""
 
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -33,11 +34,13 @@ from sentiment_batch.measure.summary import gate_figure
 from sentiment_batch.model.compute import device_kind
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, shard_sha256
 from sentiment_batch.read.split import are_labels, describe, label_names, shown_label
+from sentiment_batch.report import PREDICTIONS, REPORT, settle_report, texts_of_mistakes
 from sentiment_batch.write.claim import Identity
 from sentiment_batch.write.commit import Work, claim, settle_json
 from sentiment_batch.write.part import PartWriter
 
-MARKER, PREDICTIONS = "metrics.json", "predictions.parquet"
+MARKER = "metrics.json"
+_MADE = "|".join(map(re.escape, (PREDICTIONS, REPORT)))
 _CHUNK_ROWS = 32_768
 
 log = logging.getLogger(__name__)
@@ -54,9 +57,14 @@ def evaluate(options: EvaluateOptions) -> Metrics:
     gates = [parse_gate(condition, labeller.labels) for condition in options.gate]
     inputs = open_inputs(options.data, options.format, options.columns, (options.text_column, options.label_column))
     labeller.check_columns(inputs.schema)
-    claimed = claim(options.output, _identity(options, inputs, labeller), MARKER, options.overwrite, PREDICTIONS)
+    claimed = claim(options.output, _identity(options, inputs, labeller), MARKER, options.overwrite, _MADE)
     if isinstance(claimed, dict):
         log.info("done already: %s", options.output)
+        if options.show_texts:
+            log.info(
+                "its report stays as it is; with texts: sentiment-batch report %s/%s --show-texts --output FILE.html",
+                *(options.output.rstrip("/"), MARKER),
+            )
         metrics = {**claimed, "already_done": True}
     else:
         try:
@@ -100,6 +108,7 @@ def _evaluate(
         performance=performance,
     )
     metrics = {**metrics, "headline": headline(metrics), **_gated(metrics["evaluation"], gates, options.on_undecidable)}
+    settle_report(work, REPORT, metrics, texts_of_mistakes(work.store, metrics) if options.show_texts else None)
     published = settle_json(work, MARKER, metrics)
     work.publish()
     return published

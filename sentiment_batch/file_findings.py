@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from sentiment_batch.published import is_of_an_earlier_turn
 from sentiment_batch.write.claim import CONTROL
-from sentiment_batch.write.manifest import MARKER
+from sentiment_batch.write.manifest import MARKER, REPORT
 from sentiment_batch.write.store import Folder, Store
 
 
@@ -45,7 +45,7 @@ def wrong_files(store: Store, manifest: dict[str, Any]) -> Iterator[str]:
 
 def strays(store: Store, manifest: dict[str, Any]) -> Iterator[str]:
     """What is there beside the files of the manifest: a reader of the whole folder would take it for the output's."""
-    for name in sorted(store.sizes().keys() - listed_files(manifest).keys() - {MARKER, *CONTROL}):
+    for name in sorted(store.sizes().keys() - listed_files(manifest).keys() - {MARKER, REPORT, *CONTROL}):
         if is_of_an_earlier_turn(name, manifest["job_id"]):
             yield f"{name} was left by an earlier job; the next run of `score` removes it"
         else:

@@ -10,13 +10,14 @@ from sentiment_batch.write.claim import CONTROL
 from sentiment_batch.write.part import REJECTS, Part, turn_in_name
 from sentiment_batch.write.store import Store, json_bytes
 
-MARKER, METRICS = "_SUCCESS", "_metrics.json"
+MARKER, METRICS, REPORT = "_SUCCESS", "_metrics.json", "_report.html"
 SCHEMA_VERSION = 1
 OWN_SHA256 = "manifest_sha256"
 _ZEROS = "0" * 64
 _ROWS = ("rows_in", "rows_out", "rejected")
 _SHARDS = rf"part-\d{{5,}}(-\d+)?\.parquet|{REJECTS}/_part-\d{{5,}}(-\d+)?-[0-9a-f]{{8}}\.jsonl"
-MADE = rf"{_SHARDS}|{re.escape(METRICS)}"  # the names of what a job makes before its manifest
+# The names of what a job makes before its manifest. The report is in no manifest: it is for people, and may be missing.
+MADE = rf"{_SHARDS}|{re.escape(METRICS)}|{re.escape(REPORT)}"
 
 
 def missing(store: Store, parts: list[Part], check_held: Callable[[], None]) -> set[str]:
@@ -30,7 +31,7 @@ def missing(store: Store, parts: list[Part], check_held: Callable[[], None]) -> 
     for name in sizes.keys() - {file["name"] for part in parts for file in part.files()}:
         if re.fullmatch(_SHARDS, name):
             store.delete(name)
-        elif name not in (*CONTROL, MARKER, METRICS):
+        elif name not in (*CONTROL, MARKER, METRICS, REPORT):
             raise OutputConflict(f"{store.url}/{name} is not a file of this job; move it and run again")
     return {part.name for part in parts if any(sizes.get(file["name"]) != file["bytes"] for file in part.files())}
 
