@@ -134,7 +134,8 @@ def _published_metrics(store: Store, manifest: Metrics) -> Metrics:
             f"{store.url} was published, but {(gone or [METRICS])[0]} is not as it was; see what is left with "
             "sentiment-batch verify, then remove the output and run again"
         )
-    others = sorted(sizes.keys() - {file["name"] for file in files} - {MARKER, METRICS, REPORT, *CONTROL})
+    report = {REPORT} if manifest.get("report") else set()
+    others = sorted(sizes.keys() - {file["name"] for file in files} - {MARKER, METRICS, *report, *CONTROL})
     with suppress(AccessRefused):  # who may only read is told of it by verify
         others = remove_earlier(store, others, turn_of(manifest)[1])
     for name in others:

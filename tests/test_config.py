@@ -95,6 +95,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "predict": {"model": "m"},
     "verify": {"output": "o"},
     "run": {"job": "j"},
+    "report": {"metrics": "m", "output": "o"},
 }
 NUMBERS = [
     (command, each.name)

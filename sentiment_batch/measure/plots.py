@@ -66,7 +66,7 @@ def matrix(
     """
     count = len(labels)
     left, top = _LEFT, 48.0 if count <= _TWO_LINES else 116.0
-    wide = min(100.0, (WIDTH - left - 4) / count)
+    wide = min(100.0, (WIDTH - left - (4 if count <= _TWO_LINES else 24)) / count)
     high = min(46.0, wide)
     height = top + high * count + 6
     across = int(wide / 8) if count <= _TWO_LINES else _COLUMN_LETTERS

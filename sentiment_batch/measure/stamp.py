@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from sentiment_batch import __version__
-
 NAME = "sentiment-batch-report"
 _VOLATILE = ("run", "performance")  # another run of the same job has its own
 _LOOKED_AT = 4_096
@@ -16,7 +14,7 @@ def stamp(metrics: dict[str, Any], texts: Mapping[int, str] | None = None) -> st
     """What two pages have in common that say the same: all but when and how fast it was done."""
     said = {name: value for name, value in metrics.items() if name not in _VOLATILE}
     shown = sorted(texts.items()) if texts is not None else None
-    return sha256(json.dumps([__version__, said, shown], sort_keys=True).encode()).hexdigest()
+    return sha256(json.dumps([said, shown], sort_keys=True).encode()).hexdigest()
 
 
 def is_stamped(page: bytes | None, stamp: str) -> bool:

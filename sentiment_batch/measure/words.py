@@ -14,10 +14,10 @@ _NONE = "-"
 
 def cut(label: object, width: int) -> str:
     """A label of the data in one line, no wider than so many letters; what could turn the line around is escaped."""
-    text, used = plain(str(label)[: 4 * width + 1]), 0
+    text, used = plain(str(label)[: 4 * width + 1]), 0.0
     for place, letter in enumerate(text):
-        used += 2 if unicodedata.east_asian_width(letter) in "WF" else 1
-        if used > width or (used == width and place + 1 < len(text)):
+        used += 2 if unicodedata.east_asian_width(letter) in "WF" else 1.4 if letter.isupper() else 1
+        if used > width or (used > width - 1 and place + 1 < len(text)):
             return f"{text[:place]}…"
     return text
 

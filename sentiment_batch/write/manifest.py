@@ -16,8 +16,7 @@ OWN_SHA256 = "manifest_sha256"
 _ZEROS = "0" * 64
 _ROWS = ("rows_in", "rows_out", "rejected")
 _SHARDS = rf"part-\d{{5,}}(-\d+)?\.parquet|{REJECTS}/_part-\d{{5,}}(-\d+)?-[0-9a-f]{{8}}\.jsonl"
-# The names of what a job makes before its manifest. The report is in no manifest: it is for people, and may be missing.
-MADE = rf"{_SHARDS}|{re.escape(METRICS)}|{re.escape(REPORT)}"
+MADE = rf"{_SHARDS}|{re.escape(METRICS)}|{re.escape(REPORT)}"  # the names of what a job makes before its manifest
 
 
 def missing(store: Store, parts: list[Part], check_held: Callable[[], None]) -> set[str]:
@@ -51,7 +50,8 @@ def remove_earlier(store: Store, names: Iterable[str], turn: int) -> list[str]:
 
 
 def manifest(store: Store, head: dict[str, Any], parts: list[Part], inputs: list[dict[str, str]]) -> dict[str, Any]:
-    """What `_SUCCESS` says, with its own hash: the parts, in the order of the shards, and the metrics, which are there.
+    """What `_SUCCESS` says, with its own hash: the parts, in the order of the shards, the metrics, which are there, and
+    the report, if it is.
 
     `head` says who made it: made_by, job_id, identity.
     """
@@ -62,17 +62,21 @@ def manifest(store: Store, head: dict[str, Any], parts: list[Part], inputs: list
         }
         for part in parts
     ]
-    metrics = store.read(METRICS) or b""
     unsigned = {
         "schema_version": SCHEMA_VERSION,
         **head,
         "inputs": inputs,
         "rows": {name: sum(part[name] for part in listed) for name in _ROWS},
         "parts": listed,
-        "metrics": {"name": METRICS, "bytes": len(metrics), "sha256": hashlib.sha256(metrics).hexdigest()},
+        "metrics": _file(METRICS, store.read(METRICS) or b""),
+        "report": None if (report := store.read(REPORT)) is None else _file(REPORT, report),
         OWN_SHA256: _ZEROS,
     }
     return {**unsigned, OWN_SHA256: hashlib.sha256(json_bytes(unsigned)).hexdigest()}
+
+
+def _file(name: str, content: bytes) -> dict[str, Any]:
+    return {"name": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def is_whole(manifest: dict[str, Any], data: bytes) -> bool:
