@@ -98,7 +98,7 @@ def page_of(metrics: Metrics, texts: Mapping[int, str] | None = None) -> bytes:
     with _quiet_matplotlib():
         from sentiment_batch.measure.report import report_html  # half a second
 
-        return report_html(metrics, texts).encode()
+        return report_html(metrics, texts).encode(errors="backslashreplace")
 
 
 def texts_of_mistakes(store: Store, metrics: Metrics) -> dict[int, str]:

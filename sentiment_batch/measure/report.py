@@ -4,9 +4,11 @@ The page holds all that it shows: no script, no request, the figures as SVG. The
 bytes. Sections that the document has nothing for are not there.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -35,6 +37,7 @@ def report_html(metrics: Document, texts: Mapping[int, str] | None = None) -> st
 
     Raises `KeyError`, `TypeError` or `ValueError` for what is no metrics JSON.
     """
+    metrics = json.loads(json.dumps(metrics))  # as it comes from its file, and as it would be drawn later
     command = metrics["command"]
     return _template().render(
         title=_TITLES.get(command, f"Report of {command}"),
@@ -58,10 +61,16 @@ def report_html(metrics: Document, texts: Mapping[int, str] | None = None) -> st
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    for name in ("between", "duration", "figure", "moment", "number", "quoted", "share", "signed", "size"):
-        environment.filters[name] = getattr(words, name)
-    environment.filters |= {"label": _label, "line": _line, "psi": psi_in_words, "gate": _gate}
+    named = ("between", "duration", "figure", "moment", "number", "quoted", "share", "signed", "size")
+    filters = {name: getattr(words, name) for name in named}
+    filters |= {"label": _label, "line": _line, "psi": psi_in_words, "gate": _gate}
+    environment.filters |= {name: _of_what_is_there(each) for name, each in filters.items()}
     return environment.from_string(files(__package__).joinpath(_TEMPLATE).read_text(encoding="utf-8"))
+
+
+def _of_what_is_there(filter: Callable[[Any], str]) -> Callable[[Any], str]:
+    """A filter that takes what a document lacks, as an older one may, for what is null in it."""
+    return lambda value: filter(None if isinstance(value, jinja2.Undefined) else value)
 
 
 def _label(label: object) -> Markup:
