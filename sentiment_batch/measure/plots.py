@@ -162,7 +162,7 @@ def curves(name: str, title: str, epochs: Sequence[dict[str, Any]], best: int) -
         for (_, words), at in zip(ends, (ends[1][0] - apart, ends[1][0]), strict=True):
             quality.text(numbers[-1] + 0.03 * len(numbers), at, f" {words}", va="center", fontsize=_SMALL)
         loss.text(numbers[-1] + 0.03 * len(numbers), epochs[-1]["train_loss"], " loss", va="center", fontsize=_SMALL)
-        above = {"transform": quality.get_xaxis_transform(), "ha": "center", "fontsize": _SMALL}
+        above: dict[str, Any] = {"transform": quality.get_xaxis_transform(), "ha": "center", "fontsize": _SMALL}
         quality.text(best, 1.04, f"epoch {best} is kept", **above)
         quality.set_ylabel("validation")
         loss.set_ylabel("training")
