@@ -25,6 +25,7 @@ from sentiment_batch import report
 from sentiment_batch.config import ReportOptions
 from sentiment_batch.errors import InputError, OutputConflict, Stopped
 from sentiment_batch.measure.report import report_html
+from sentiment_batch.measure.stamp import is_stamped, stamp
 from sentiment_batch.model.folder import files_digest, read_model_folder
 from sentiment_batch.write.bucket import Bucket
 
@@ -104,7 +105,9 @@ def test_the_same_metrics_have_the_same_bytes(kind: str) -> None:
 
 
 def test_a_matplotlibrc_in_the_way_changes_nothing(tmp_path: Path) -> None:
-    (tmp_path / "matplotlibrc").write_text("font.size: 40\naxes.facecolor: red\nsvg.fonttype: path\nno.such.key: 1\n")
+    (tmp_path / "matplotlibrc").write_text(
+        "xtick.labelsize: 40\nsvg.fonttype: path\naxes.labelpad: 30\nno.such.key: 1\n"
+    )
     (tmp_path / "metrics.json").write_text(json.dumps(evaluated()))
     for folder in (tmp_path, Path("/")):
         out = tmp_path / f"{folder.name}.html"
@@ -449,6 +452,18 @@ def test_outputs_that_are_none(tmp_path: Path, program: Program) -> None:
     (tmp_path / "a.json").write_text(json.dumps(failed))
     assert program("report", tmp_path / "a.json", "--output", tmp_path / "page.html").code == 0
     assert "It did not end well: failed. disk full <b>" in Page((tmp_path / "page.html").read_text()).text
+
+
+def test_a_page_with_texts_is_not_one_without() -> None:
+    """Nor one of other gates; when it was drawn, and how fast the job was, is no matter."""
+    metrics = evaluated()
+    marks = {stamp(metrics), stamp(metrics, {}), stamp(metrics, {1: "a"}), stamp({**metrics, "gates": [1]})}
+    assert len(marks) == 4
+    assert stamp({**metrics, "run": {}, "performance": {}, "headline": {}}) in marks
+    page = report_html(metrics).encode()
+    assert is_stamped(page, stamp(metrics))
+    assert not is_stamped(page[:-10], stamp(metrics))
+    assert not is_stamped(None, stamp(metrics))
 
 
 # In a browser
