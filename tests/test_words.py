@@ -51,8 +51,8 @@ def test_nothing_is_faultless_that_is_not(value: float | None, text: str) -> Non
 
 def test_numbers() -> None:
     assert [number(each) for each in (1260, 4132.8, 5.64, 0, None)] == ["1,260", "4,133", "5.6", "0", "-"]
-    assert [about(each) for each in (131, 99_999, 123_456, 999_499, 999_500, 12_345_678)] == [
-        *("131", "99,999", "123k", "999k", "1.0M", "12.3M"),
+    assert [about(each) for each in (131, 9_999, 12_345, 99_950, 123_456, 999_499, 999_500, 12_345_678)] == [
+        *("131", "9,999", "12.3k", "100k", "123k", "999k", "1.0M", "12.3M"),
     ]
     assert [size(each) for each in (0, 1023, 246_974, 615_268_352, 2**40 * 3, None)] == [
         *("0 bytes", "1,023 bytes", "241 KiB", "587 MiB", "3.0 TiB", "-"),

@@ -77,7 +77,7 @@ def profile(metrics: Document) -> Document | None:
     if predictions:
         ordered = sorted(predictions["counts"].items(), key=lambda each: -each[1])
         rows = [
-            Bar(label, predictions["share"][label], None, f"{share(predictions['share'][label])}, {about(count)} rows")
+            Bar(label, predictions["share"][label], None, f"{share(predictions['share'][label])}, {about(count)}")
             for label, count in ordered[:_DRAWN]
         ]
         title = "Share of the texts that got each label"

@@ -15,9 +15,9 @@ from matplotlib.patches import Rectangle
 from sentiment_batch.measure.svg import ACCENT, FAINT, INK, SECOND, WIDTH, drawn, mark
 from sentiment_batch.measure.words import cut
 
-_LEFT, _RIGHT = 118, 112  # what a row of bars has beside them: a label, and what is said of it
-_LABEL_LETTERS = 15
-_NOTE_LETTERS = 18
+_LEFT, _RIGHT = 122, 122  # what a row of bars has beside them: a label, and what is said of it
+_LABEL_LETTERS = 16
+_NOTE_LETTERS = 17
 _ROW = 26
 _SMALL = 12
 _TWO_LINES, _ONE_LINE = 6, 10  # labels up to which a cell of a matrix has room for so much
@@ -70,7 +70,7 @@ def matrix(
     high = min(46.0, wide)
     height = top + high * count + 6
     across = int(wide / 8) if count <= _TWO_LINES else _COLUMN_LETTERS
-    shown = [*(cut(label, _LABEL_LETTERS - 1) for label in labels), *(cut(label, across) for label in labels)]
+    shown = [*(cut(label, _LABEL_LETTERS - 2) for label in labels), *(cut(label, across) for label in labels)]
 
     def draw(figure: Figure) -> None:
         plot = _axes(figure, height, left, top, wide * count, high * count)

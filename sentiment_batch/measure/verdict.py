@@ -50,8 +50,9 @@ def verdict(metrics: Document) -> Verdict:
     said = _OF_COMMAND.get(metrics.get("command", ""), _by_gates)(metrics)
     order = (metrics.get("evaluation") or {}).get("label_order") or {}
     if order.get("suspicious"):
-        alarm = "The labels look swapped: the model may name its classes in another order than the split does."
-        return Verdict("bad", alarm, [said.headline, *said.reasons])
+        why = "The model may name its classes in another order than the split does: its answers fit far better if they "
+        why += "are read otherwise. Whatever else is said here does not count before that is cleared up."
+        return Verdict("bad", "It may not go live: its labels look swapped.", [why])
     return said
 
 

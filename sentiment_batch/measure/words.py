@@ -47,8 +47,10 @@ def number(value: float | None) -> str:
 
 def about(count: int) -> str:
     """A number of rows where there is little room."""
-    if count < 100_000:
+    if count < 10_000:
         return f"{count:,}"
+    if count < 99_950:
+        return f"{count / 1e3:.1f}k"
     return f"{count / 1e3:.0f}k" if count < 999_500 else f"{count / 1e6:.1f}M"
 
 
