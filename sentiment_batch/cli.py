@@ -20,6 +20,7 @@ from sentiment_batch.config import (
     MetricsOptions,
     OptimizeOptions,
     PredictOptions,
+    ReportOptions,
     RunOptions,
     SchemaOptions,
     ScoreOptions,
@@ -78,6 +79,7 @@ _SHORT_HELP = {
     "verify": "Recount a published output, row by row.",
     "drift": "Hold a night against the training and the nights before.",
     "schema": "Print the JSON Schema of the metrics JSON.",
+    "report": "Draw the page of a metrics JSON.",
 }
 
 
@@ -211,6 +213,15 @@ def drift(options: DriftOptions) -> None:
 def schema(options: SchemaOptions) -> None:
     """Print the JSON Schema (draft 2020-12) of the metrics JSON: what each of its keys means, and when it is there."""
     print_text(SCHEMA.read_text(encoding="utf-8").rstrip())
+
+
+@_command("report")
+def report(options: ReportOptions) -> None:
+    """Draw the page of a metrics JSON: one HTML file that needs nothing else. Needs the extra `report`."""
+    from sentiment_batch.report import report
+
+    _stay_offline()
+    run_command(options, lambda: report(options))
 
 
 def program() -> NoReturn:

@@ -1,6 +1,7 @@
 """The job that says what a new model would change, and whether it may take the old one's place."""
 
 import logging
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -29,12 +30,14 @@ from sentiment_batch.measure.progress import Progress
 from sentiment_batch.measure.summary import unheld
 from sentiment_batch.model.compute import device_kind
 from sentiment_batch.read.split import shown_label
+from sentiment_batch.report import REPORT, settle_report
 from sentiment_batch.sides import OF_MODELS, Sides, open_sides
 from sentiment_batch.write.claim import Identity
 from sentiment_batch.write.commit import Work, claim, settle_json
 from sentiment_batch.write.part import PartWriter, Seal
 
 MARKER, CHANGES = "metrics.json", "changes.parquet"
+_MADE = "|".join(map(re.escape, (CHANGES, REPORT)))
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +51,7 @@ def compare(options: CompareOptions) -> Metrics:
     clock = Clock()
     sides = open_sides(options)
     gates = [_gate(condition, sides.labels[0], options) for condition in options.gate]
-    claimed = claim(options.output, _identity(options, sides), MARKER, options.overwrite, CHANGES)
+    claimed = claim(options.output, _identity(options, sides), MARKER, options.overwrite, _MADE)
     if isinstance(claimed, dict):
         log.info("done already: %s", options.output)
         metrics = {**claimed, "already_done": True}
@@ -90,6 +93,7 @@ def _compare(options: CompareOptions, sides: Sides, gates: list[Gate], work: Wor
     )
     metrics["headline"] = {**headline(metrics), **comparison_headline(comparison)}
     metrics |= gated(gate_figures(comparison), gates, options.on_undecidable)
+    settle_report(work, REPORT, metrics)
     published = settle_json(work, MARKER, metrics)
     work.publish()
     return published

@@ -231,6 +231,9 @@ class EvaluateOptions(ReadOptions, CacheOptions, LabelOptions, MetricsOptions, L
         "more.",
         metavar="COLUMN",
     )
+    show_texts: bool = option(
+        False, help="Show the texts of the most confident mistakes in the report: a customer's words are in it then."
+    )
     overwrite: bool = option(False, help="Replace the evaluation of another job.")
 
 
@@ -267,6 +270,15 @@ class CompareOptions(ReadOptions, CacheOptions, ComputeOptions, MetricsOptions, 
         help="What becomes of a gate whose bound lies in the 95 % interval of its figure: too few rows to say.",
     )
     overwrite: bool = option(False, help="Replace the comparison of another job.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(LogOptions):
+    metrics: str = option(help="Metrics JSON of train, score, evaluate, compare or drift.", argument=True)
+    output: str = option(help="Local HTML file to write, in the place of an older one.", metavar="FILE")
+    show_texts: bool = option(
+        False, help="Show the texts of the most confident mistakes, from the predictions.parquet beside METRICS."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -405,6 +417,7 @@ COMMANDS: dict[str, type] = {
     "verify": VerifyOptions,
     "drift": DriftOptions,
     "schema": SchemaOptions,
+    "report": ReportOptions,
 }
 
 

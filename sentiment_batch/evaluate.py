@@ -1,12 +1,14 @@
 """The job that measures a model on a labelled split, and says whether it is good enough."""
 
 import logging
+import re
 import time
 from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
 
+from sentiment_batch.conditions import Conditions, judged, open_conditions, raise_for_gates
 from sentiment_batch.config import EvaluateOptions
 from sentiment_batch.errors import InputError, ModelRefused, OutputConflict
 from sentiment_batch.finished import PREDICTIONS, evaluated
@@ -38,13 +40,14 @@ from sentiment_batch.measure.slices import OWN, count_slices, own_slices, slice_
 from sentiment_batch.model.compute import device_kind
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, shard_sha256
 from sentiment_batch.read.split import label_names
+from sentiment_batch.report import REPORT, settle_report, texts_of_mistakes
 from sentiment_batch.split_checks import check_split
-from sentiment_batch.verdict import Conditions, judged, open_conditions, raise_for_gates
 from sentiment_batch.write.claim import Identity
 from sentiment_batch.write.commit import Work, claim, open_store, settle_json
 from sentiment_batch.write.part import PartWriter, Seal
 
 MARKER = "metrics.json"
+_MADE = "|".join(map(re.escape, (PREDICTIONS, REPORT)))
 _CHUNK_ROWS = 32_768
 
 log = logging.getLogger(__name__)
@@ -62,9 +65,14 @@ def evaluate(options: EvaluateOptions) -> Metrics:
     needed = (options.text_column, options.label_column, *options.slice)
     inputs = open_inputs(options.data, options.format, options.columns, needed)
     labeller.check_columns(inputs.schema)
-    claimed = claim(options.output, _identity(options, inputs, labeller), MARKER, options.overwrite, PREDICTIONS)
+    claimed = claim(options.output, _identity(options, inputs, labeller), MARKER, options.overwrite, _MADE)
     if isinstance(claimed, dict):
         log.info("done already: %s", options.output)
+        if options.show_texts:
+            log.info(
+                "its report stays as it is; with texts: sentiment-batch report %s/%s --show-texts --output FILE.html",
+                *(options.output.rstrip("/"), MARKER),
+            )
         metrics = {**claimed, "already_done": True}
     else:
         try:
@@ -112,6 +120,7 @@ def _evaluate(
     )
     metrics["headline"] = headline(metrics)
     metrics |= judged(evaluated(options.output, work.store, metrics), conditions, options)
+    settle_report(work, REPORT, metrics, texts_of_mistakes(work.store, metrics) if options.show_texts else None)
     published = settle_json(work, MARKER, metrics)
     work.publish()
     return published

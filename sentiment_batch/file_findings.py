@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from sentiment_batch.published import is_of_an_earlier_turn
 from sentiment_batch.write.claim import CONTROL
-from sentiment_batch.write.manifest import MARKER
+from sentiment_batch.write.manifest import MARKER, REPORT
 from sentiment_batch.write.store import Folder, Store
 
 
@@ -27,14 +27,17 @@ def _paths(store: Store) -> list[str]:
 
 def listed_files(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Every file of the manifest by its name."""
-    files = [manifest["metrics"], *manifest["parts"], *(part["rejects"] for part in manifest["parts"])]
+    files = [manifest["metrics"], manifest.get("report"), *manifest["parts"]]
+    files += [part["rejects"] for part in manifest["parts"]]
     return {file["name"]: file for file in files if file}
 
 
 def wrong_files(store: Store, manifest: dict[str, Any]) -> Iterator[str]:
-    """Files of the manifest that are missing or changed."""
+    """Files of the manifest that are missing or changed. The report may be missing: it is a page for people."""
     sizes = store.sizes()
     for name, file in listed_files(manifest).items():
+        if name not in sizes and name == REPORT:
+            continue
         if name not in sizes:
             yield f"{name} is listed, but not there"
         elif sizes[name] != file["bytes"]:

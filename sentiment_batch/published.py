@@ -10,9 +10,9 @@ from typing import Any
 from sentiment_batch.errors import InputError
 from sentiment_batch.logs import shown
 from sentiment_batch.read.chunk import Shard
-from sentiment_batch.shapes import MANIFEST_SHAPE, REJECT_SHAPE, misfits
+from sentiment_batch.shapes import FILE_SHAPE, MANIFEST_SHAPE, REJECT_SHAPE, misfits
 from sentiment_batch.write.claim import CLAIM, JOB_ID, is_claim, job_id
-from sentiment_batch.write.manifest import MARKER, METRICS, SCHEMA_VERSION, is_whole
+from sentiment_batch.write.manifest import MARKER, METRICS, REPORT, SCHEMA_VERSION, is_whole
 from sentiment_batch.write.store import Store, read_json
 
 # A job that gets an output when it has changed hands has the turn in its id, and in the name of all that it makes.
@@ -121,6 +121,9 @@ def _contradictions(manifest: dict[str, Any]) -> Iterator[str]:
         yield "inputs are of several formats"
     if manifest["metrics"]["name"] != METRICS:
         yield f"metrics.name is {shown(manifest['metrics']['name'])}"
+    report = manifest.get("report")  # there is none without the extra
+    if report is not None and (any(misfits(report, FILE_SHAPE)) or report["name"] != REPORT):
+        yield "report is none"
     for number, part in enumerate(parts):
         if part["name"] != part_name(number, job[0]):
             yield f"parts[{number}].name is {shown(part['name'])}, which does not number its parts from 0"

@@ -31,11 +31,12 @@ from sentiment_batch.measure.profile import profile_section
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.read.plan import Inputs, open_inputs, say_if_empty
 from sentiment_batch.remote import is_url, lies_in
+from sentiment_batch.report import settle_report
 from sentiment_batch.shards import adopted_parts, planned_shards, settled_parts
 from sentiment_batch.workers import open_crew
 from sentiment_batch.write.claim import CONTROL, is_claim, turn_of
 from sentiment_batch.write.commit import Work, claim, open_store, settle_json
-from sentiment_batch.write.manifest import MADE, MARKER, METRICS, manifest, remove_earlier
+from sentiment_batch.write.manifest import MADE, MARKER, METRICS, REPORT, manifest, remove_earlier
 from sentiment_batch.write.part import REJECTS, Part, Seal
 from sentiment_batch.write.store import Store, read_json
 
@@ -98,6 +99,7 @@ def _label(job: Job, work: Work, clock: Clock) -> Metrics:
     metrics["headline"] = headline(metrics)
     metrics = settle_json(work, METRICS, metrics, lambda there: _same_rows(there, metrics))
     say_doubts(metrics)
+    settle_report(work, REPORT, metrics)
     head = {"made_by": MADE_BY, **work.claim.content()}
     inputs = [{"path": file.path if is_url(file.path) else os.path.abspath(file.path)} for file in job.inputs.files]
     made = manifest(work.store, head, sealed, inputs)
@@ -135,7 +137,8 @@ def _published_metrics(store: Store, manifest: Metrics) -> Metrics:
             f"{store.url} was published, but {(gone or [METRICS])[0]} is not as it was; see what is left with "
             "sentiment-batch verify, then remove the output and run again"
         )
-    others = sorted(sizes.keys() - {file["name"] for file in files} - {MARKER, METRICS, *CONTROL})
+    report = {REPORT} if manifest.get("report") else set()
+    others = sorted(sizes.keys() - {file["name"] for file in files} - {MARKER, METRICS, *report, *CONTROL})
     with suppress(AccessRefused):  # who may only read is told of it by verify
         others = remove_earlier(store, others, turn_of(manifest)[1])
     for name in others:

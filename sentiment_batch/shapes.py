@@ -88,9 +88,9 @@ def _may_be_null(shape: Shape) -> Shape:
     return lambda value: value is None or not any(misfits(value, shape))
 
 
-_FILE: dict[str, Shape] = {"name": _is_text, "bytes": _is_count, "sha256": _is_text}
+FILE_SHAPE: dict[str, Shape] = {"name": _is_text, "bytes": _is_count, "sha256": _is_text}
 _ROWS = dict.fromkeys(("rows_in", "rows_out", "rejected"), _is_count)
-_SHARD = {"file": _is_count, "range": _is_range, "input_sha256": _is_text, "rejects": _may_be_null(_FILE), **_ROWS}
+_SHARD = {"file": _is_count, "range": _is_range, "input_sha256": _is_text, "rejects": _may_be_null(FILE_SHAPE), **_ROWS}
 _INPUT: Shape = {"name": _is_text, "format": _is_format, "size": _is_count, "edges_sha256": _is_text}
 _OPTIONS: dict[str, Shape] = {
     **dict.fromkeys(("text_column", "prefix"), _is_text),
@@ -103,8 +103,8 @@ MANIFEST_SHAPE: Shape = {
     "identity": {"inputs": [_INPUT], "options": _OPTIONS},
     "inputs": [{"path": _is_path}],
     "rows": _ROWS,
-    "parts": [{**_FILE, **_SHARD}],
-    "metrics": _FILE,
+    "parts": [{**FILE_SHAPE, **_SHARD}],
+    "metrics": FILE_SHAPE,
 }
 _COMPUTE = dict.fromkeys(("engine", "device", "dtype"), _is_text)
 _KINDS = ("scored", "empty", "null", "nonfinite", "truncated")

@@ -16,6 +16,7 @@ from sentiment_batch.model.folder import TRAINING, files_digest, read_model_fold
 from sentiment_batch.model.recipe import SCRATCH, Recipe, resolve_recipe
 from sentiment_batch.read.split import Splits, are_labels, read_splits
 from sentiment_batch.remote import is_url
+from sentiment_batch.report import REPORT, settle_report
 from sentiment_batch.write.claim import Identity
 from sentiment_batch.write.commit import claim
 from sentiment_batch.write.store import create_json
@@ -51,11 +52,12 @@ def train(options: TrainOptions, check_labels: Callable[[tuple[str, ...]], None]
         from sentiment_batch.training import train_model  # PyTorch takes seconds to load; what is done needs none
 
         training = train_model(options, recipe, splits, report, claimed, identity)
-        training["run"] = clock.section(claimed.resumed)
+        metrics = _metrics(training, options.output, clock, claimed.resumed, made_in=str(claimed.folder))
+        settle_report(claimed, REPORT, metrics)
         sync_files(claimed.folder)
-        create_json(claimed.store, claimed.scratch, TRAINING, training)
+        create_json(claimed.store, claimed.scratch, TRAINING, {**training, "run": metrics["run"]})
         claimed.publish()
-        return _metrics(training, options.output, clock, claimed.resumed)
+        return metrics
     finally:
         claimed.release()
 
@@ -103,7 +105,10 @@ def _identity(options: TrainOptions, recipe: Recipe, splits: Splits) -> Identity
     }
 
 
-def _metrics(training: dict[str, Any], path: str, clock: Clock, resumed: bool = False) -> Metrics:
+def _metrics(
+    training: dict[str, Any], path: str, clock: Clock, resumed: bool = False, made_in: str | None = None
+) -> Metrics:
+    """Of the model that is at the path, or is about to be."""
     best = next(each for each in training["epochs"] if each["epoch"] == training["best_epoch"])
     return document(
         "train",
@@ -112,7 +117,7 @@ def _metrics(training: dict[str, Any], path: str, clock: Clock, resumed: bool = 
         job_id=training["job_id"],
         model={
             "path": path,
-            "digest": read_model_folder(path).digest,
+            "digest": read_model_folder(made_in or path).digest,
             **{name: training[name] for name in ("base_model", "labels", "max_length", "device", "dtype")},
         },
         data=training["data"],

@@ -1,4 +1,4 @@
-"""baseline.py and verdict.py: an evaluation against an earlier one, on the same rows and on others."""
+"""baseline.py and conditions.py: an evaluation against an earlier one, on the same rows and on others."""
 
 import json
 from pathlib import Path

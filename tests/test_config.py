@@ -97,6 +97,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "verify": {"output": "o"},
     "drift": {"night": "n", "before": ("b",)},
     "run": {"job": "j"},
+    "report": {"metrics": "m", "output": "o"},
 }
 NUMBERS = [
     (command, each.name)

@@ -62,7 +62,8 @@ def test_figures_are_scikit_learns_on_the_predictions(
     assert [headline[name] for name in ("ACC", "F1", "REC", "PRE")] == [
         evaluation[name] for name in ("accuracy", "macro_f1", "macro_recall", "macro_precision")
     ]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["metrics.json", "predictions.parquet"]
+    made = ["metrics.json", "predictions.parquet", "report.html"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == made
 
 
 def test_gates(split: Path, tiny_model: Path, tmp_path: Path, program: Program) -> None:
@@ -290,7 +291,7 @@ def test_metrics_that_come_late_announce_no_predictions_of_another_evaluation(
     monkeypatch.setattr(evaluate, "check_split", comes)
     monkeypatch.setattr(Bucket, "swap", swapped)
     assert evaluated(program, tiny_model, split, bucket, "--overwrite")[0] == 143
-    assert sorted(store.sizes()) == [CLAIM, "predictions.parquet"]
+    assert sorted(store.sizes()) == [CLAIM, "predictions.parquet", "report.html"]
 
 
 def test_long_labels_are_not_shown(tiny_model: Path, tmp_path: Path, program: Program) -> None:

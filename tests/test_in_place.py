@@ -585,7 +585,7 @@ def test_a_mount_point_is_worked_on_in_place(tmp_path: Path, mount: str) -> None
     assert "is a mount point, which cannot be renamed" in ended.stderr
     assert "done already, at " in ended.stdout
     assert "40 in = 40 out" in ended.stdout
-    listed = {CLAIM, "_metrics.json", MARKER, *PARTS, "dump.tsv", "out", "volume"}
+    listed = {CLAIM, "_metrics.json", "_report.html", MARKER, *PARTS, "dump.tsv", "out", "volume"}
     assert set(ended.stdout.split()[-len(listed) :]) == listed
 
 
@@ -625,7 +625,7 @@ def test_what_a_kill_behind_the_marker_left_is_tidied(tmp_path: Path) -> None:
     ended = mounted(tmp_path, "mount --bind volume out", SCORE, left, SCORE, "ls -A out")
     assert ended.returncode == 0, ended.stderr
     assert "done already, at " in ended.stdout
-    assert set(ended.stdout.split()[-7:]) == {CLAIM, "_metrics.json", MARKER, *PARTS}
+    assert set(ended.stdout.split()[-8:]) == {CLAIM, "_metrics.json", "_report.html", MARKER, *PARTS}
 
 
 @needs_mounts

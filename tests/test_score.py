@@ -87,6 +87,7 @@ def test_parquet_in_is_parquet_out_row_for_row(parquet: Path, tiny_model: Path, 
     assert sorted(path.name for path in out.iterdir() if not path.name.startswith("part-")) == [
         "_SUCCESS",
         "_metrics.json",
+        "_report.html",
     ]
 
 
@@ -722,7 +723,7 @@ def test_from_a_bucket_into_a_bucket(tiny_model: Path, tmp_path: Path, bucket: s
     assert found == {
         str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()
     }
-    for name in found - {"_SUCCESS", "_metrics.json"}:
+    for name in found - {"_SUCCESS", "_metrics.json", "_report.html"}:
         assert bytes(obstore.get(store, f"{prefix}/{name}").bytes()) == (tmp_path / "out" / name).read_bytes()
     assert json.loads((tmp_path / "metrics.json").read_text())["rows"]["out"] == 120
     assert program("verify", f"{bucket}/out").code == 0

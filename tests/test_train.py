@@ -45,7 +45,7 @@ def test_the_folder_is_an_ordinary_model(
     names = {path.name for path in (tmp_path / "model").iterdir()}
     assert names == {
         *("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"),
-        *("training.json", "README.md"),
+        *("training.json", "README.md", "report.html"),
     }
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["id2label"] == {"0": "positive", "1": "neutral", "2": "negative"}

@@ -27,6 +27,7 @@ CONFIG, WEIGHTS, WEIGHTS_INDEX = "config.json", "model.safetensors", "model.safe
 TOKENIZER, TOKENIZER_CONFIG, TRAINING = "tokenizer.json", "tokenizer_config.json", "training.json"
 SPECIAL_TOKENS, ADDED_TOKENS, VOCABULARY = "special_tokens_map.json", "added_tokens.json", "vocab.json"
 
+_PAGES = ("README.md", "report.html")  # what is in them is for people
 _NAME = 4_096  # characters, as a path may have
 _TEMPERATURES = (0.01, 100)  # what `train` finds is well between them
 
@@ -206,10 +207,10 @@ def _stamps(path: str, names: list[str]) -> tuple[tuple[str, int, int], ...]:
 
 
 def files_digest(path: str, names: tuple[str, ...] | None = None) -> str:
-    """The SHA-256 over the names and contents of the files of a folder: those that are named, or all but the README."""
+    """The SHA-256 over the names and contents of the files of a folder: those that are named, or all but its pages."""
     folder = Path(path)
     hashes = {}
-    for name in names or sorted(each.name for each in folder.iterdir() if each.is_file() and each.name != "README.md"):
+    for name in names or sorted(each.name for each in folder.iterdir() if each.is_file() and each.name not in _PAGES):
         with open(folder / name, "rb") as file:
             hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return _digest(hashes)

@@ -21,6 +21,7 @@ from sentiment_batch.write.bucket import Bucket
 from sentiment_batch.write.claim import CLAIM, CONTROL, Claim, Identity, job_id
 from sentiment_batch.write.in_place import InPlace, finished_in_place, work_in_place
 from sentiment_batch.write.lock import lock
+from sentiment_batch.write.scratch import write_scratch
 from sentiment_batch.write.settle import settle
 from sentiment_batch.write.store import Folder, Store, json_scratch, read_json
 
@@ -83,6 +84,24 @@ def settle_json(
 
     with json_scratch(work.scratch, name, value) as scratch:
         return settle(work.store, name, scratch, found, work.check_held) or value
+
+
+def settle_bytes(work: Work, name: str, content: bytes, is_right: Callable[[bytes], bool]) -> None:
+    """Make a file of the job that is no JSON; one that is there is kept if it `is_right`, else replaced.
+
+    Raises as `settle_json`.
+    """
+
+    def found() -> bool | None:
+        there = work.store.read(name)
+        return True if there is not None and is_right(there) else None
+
+    scratch = work.scratch / name
+    write_scratch(scratch, content)
+    try:
+        settle(work.store, name, scratch, found, work.check_held)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def open_store(output: str) -> Store:

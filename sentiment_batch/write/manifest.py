@@ -10,13 +10,13 @@ from sentiment_batch.write.claim import CONTROL
 from sentiment_batch.write.part import REJECTS, Part, turn_in_name
 from sentiment_batch.write.store import Store, json_bytes
 
-MARKER, METRICS = "_SUCCESS", "_metrics.json"
+MARKER, METRICS, REPORT = "_SUCCESS", "_metrics.json", "_report.html"
 SCHEMA_VERSION = 1
 OWN_SHA256 = "manifest_sha256"
 _ZEROS = "0" * 64
 _ROWS = ("rows_in", "rows_out", "rejected")
 _SHARDS = rf"part-\d{{5,}}(-\d+)?\.parquet|{REJECTS}/_part-\d{{5,}}(-\d+)?-[0-9a-f]{{8}}\.jsonl"
-MADE = rf"{_SHARDS}|{re.escape(METRICS)}"  # the names of what a job makes before its manifest
+MADE = rf"{_SHARDS}|{re.escape(METRICS)}|{re.escape(REPORT)}"  # the names of what a job makes before its manifest
 
 
 def missing(store: Store, parts: list[Part], check_held: Callable[[], None]) -> set[str]:
@@ -30,7 +30,7 @@ def missing(store: Store, parts: list[Part], check_held: Callable[[], None]) -> 
     for name in sizes.keys() - {file["name"] for part in parts for file in part.files()}:
         if re.fullmatch(_SHARDS, name):
             store.delete(name)
-        elif name not in (*CONTROL, MARKER, METRICS):
+        elif name not in (*CONTROL, MARKER, METRICS, REPORT):
             raise OutputConflict(f"{store.url}/{name} is not a file of this job; move it and run again")
     return {part.name for part in parts if any(sizes.get(file["name"]) != file["bytes"] for file in part.files())}
 
@@ -50,7 +50,8 @@ def remove_earlier(store: Store, names: Iterable[str], turn: int) -> list[str]:
 
 
 def manifest(store: Store, head: dict[str, Any], parts: list[Part], inputs: list[dict[str, str]]) -> dict[str, Any]:
-    """What `_SUCCESS` says, with its own hash: the parts, in the order of the shards, and the metrics, which are there.
+    """What `_SUCCESS` says, with its own hash: the parts, in the order of the shards, the metrics, which are there, and
+    the report, if it is.
 
     `head` says who made it: made_by, job_id, identity.
     """
@@ -61,17 +62,21 @@ def manifest(store: Store, head: dict[str, Any], parts: list[Part], inputs: list
         }
         for part in parts
     ]
-    metrics = store.read(METRICS) or b""
     unsigned = {
         "schema_version": SCHEMA_VERSION,
         **head,
         "inputs": inputs,
         "rows": {name: sum(part[name] for part in listed) for name in _ROWS},
         "parts": listed,
-        "metrics": {"name": METRICS, "bytes": len(metrics), "sha256": hashlib.sha256(metrics).hexdigest()},
+        "metrics": _file(METRICS, store.read(METRICS) or b""),
+        "report": None if (report := store.read(REPORT)) is None else _file(REPORT, report),
         OWN_SHA256: _ZEROS,
     }
     return {**unsigned, OWN_SHA256: hashlib.sha256(json_bytes(unsigned)).hexdigest()}
+
+
+def _file(name: str, content: bytes) -> dict[str, Any]:
+    return {"name": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def is_whole(manifest: dict[str, Any], data: bytes) -> bool:

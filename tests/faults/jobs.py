@@ -17,7 +17,7 @@ from sentiment_batch.write.claim import turn_of
 from sentiment_batch.write.part import read_part
 
 SHARD_ROWS = 30
-TIMED = ("_metrics.json", "_SUCCESS")  # the files that have times in them
+TIMED = ("_metrics.json", "_SUCCESS", "_report.html")  # the files that have times in them
 CLAIM = ".claim.json"  # stays in a bucket, and says whether something was replaced
 OPTIONS = ("--shard-rows", SHARD_ROWS, "--chunk-rows", 10, "--max-reject-rate", 0.5, "--progress", "none")
 

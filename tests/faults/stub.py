@@ -1,4 +1,4 @@
-"""A labeller without a model: the label of a text follows from its SHA-256. All else is the program's own.
+"""A labeller without a model: the label of a text follows from its SHA-256. All else but a report is the program's own.
 
 As a script it is the program itself with that labeller: `python stub.py score dump.tsv --model stub --output out`.
 """
@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from sentiment_batch import evaluate, labeller, score
+from sentiment_batch import evaluate, labeller, report, score
 from sentiment_batch.config import LabelOptions
+from sentiment_batch.measure.stamp import NAME, stamp
 from sentiment_batch.model.classifier import Effort
 from sentiment_batch.model.compute import Compute
 from sentiment_batch.model.tokens import TokenIds
@@ -79,6 +80,11 @@ def _tokenise(_tokenizer: Any, texts: Sequence[str], _max_length: int) -> TokenI
     return TokenIds(_ids(texts).reshape(-1), np.arange(count) * 2, lengths, np.zeros(count, bool))
 
 
+def _page_of(metrics: dict[str, Any], texts: Any = None) -> bytes:
+    """No page to look at: a real one takes longer than all else of such a job."""
+    return f'<meta name="{NAME}" content="{stamp(metrics, texts)}"></html>\n'.encode()
+
+
 def install(hook: Callable[[], object] | None = None) -> None:
     """Put the stub in the place of the model, in this process and its workers."""
 
@@ -86,6 +92,7 @@ def install(hook: Callable[[], object] | None = None) -> None:
         return StubLabeller(options, text_column, hook)
 
     labeller.tokenise = _tokenise
+    report.page_of = _page_of
     score.open_labeller = open_labeller  # type: ignore[assignment]
     evaluate.open_labeller = open_labeller  # type: ignore[assignment]
 

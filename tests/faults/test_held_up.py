@@ -151,7 +151,7 @@ def is_stopped(pid: int) -> bool:
 
 def made(out: str, but: Iterable[str] = ()) -> dict[str, str]:
     """What readers see, but for what has times in it."""
-    there = objects(out, but=(EVALUATED, *but))
+    there = objects(out, but=(EVALUATED, "report.html", *but))
     return {name: each for name, each in there.items() if not name.startswith(".")}
 
 
