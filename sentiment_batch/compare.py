@@ -75,7 +75,7 @@ def _compare(options: CompareOptions, sides: Sides, gates: list[Gate], work: Wor
     if options.label_column:
         _check_classes(sides.true_labels(), labels, options)
     load_seconds, started = sides.load(), time.perf_counter()
-    with Progress(sides.rows, options.progress) as progress:
+    with Progress(2 * sides.rows, options.progress, unit="label") as progress:
         seal = _compared(options, sides, labels, work, progress)
     performance = performance_section(sides.rows, sides.effort(), time.perf_counter() - started, load_seconds)
     comparison = comparison_section(seal["cells"], labels, options.label_column is not None)

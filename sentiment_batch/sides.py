@@ -46,7 +46,7 @@ class Sides(Protocol):
 
     def pairs(self, progress: Tally) -> Iterator[pa.RecordBatch]:
         """The rows in order, with what both say of each: `row`, `true` and `text` if they are known, and the columns of
-        a label under the prefixes `OLD` and `NEW`.
+        a label under the prefixes `OLD` and `NEW`. The progress counts each row once for either.
         """
 
     def effort(self) -> dict[str, int]:

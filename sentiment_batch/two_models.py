@@ -12,10 +12,10 @@ from sentiment_batch.config import CompareOptions, ComputeOptions
 from sentiment_batch.errors import ModelRefused
 from sentiment_batch.finished import row_numbers
 from sentiment_batch.labeller import Labeller
-from sentiment_batch.labelling import compute_of, labelled_chunks, model_section
+from sentiment_batch.labelling import compute_of, labelled_in_turn, model_section
 from sentiment_batch.measure.changes import NEW, OLD, ROW, TEXT, TRUE
 from sentiment_batch.measure.metrics import Metrics
-from sentiment_batch.measure.progress import Progress, Tally
+from sentiment_batch.measure.progress import Tally
 from sentiment_batch.read.chunk import Chunk
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, shard_sha256
 from sentiment_batch.write.claim import Identity
@@ -73,17 +73,11 @@ class TwoModels:
         return (chunk.batch.column(TRUE) for chunk in self._chunks())
 
     def pairs(self, progress: Tally) -> Iterator[pa.RecordBatch]:
-        """The rows, labelled by both as `score` labels them: what OLD has labelled is what NEW is to label.
-
-        While NEW is at one chunk, OLD is at the next. Raises `ModelRefused` for a score that is no number.
-        """
-        cache_rows, nobody = self.options.cache_rows, Progress(0, "none")
-        again = (
-            Chunk(each.batch, each.rejects) for each in labelled_chunks(self._chunks(), self.old, nobody, cache_rows)
-        )
-        for each in labelled_chunks(again, self.new, progress, cache_rows):
-            self._check_finite(each.batch)
-            yield each.batch
+        """The rows, labelled by both as `score` labels them. Raises `ModelRefused` for a score that is no number."""
+        chunks, labellers = self._chunks(), (self.old, self.new)
+        for chunk in labelled_in_turn(chunks, labellers, progress, self.options.cache_rows):
+            self._check_finite(chunk.batch)
+            yield chunk.batch
 
     def sections(self) -> Metrics:
         rows = [0] * len(self.inputs.files)

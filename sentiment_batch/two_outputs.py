@@ -67,7 +67,7 @@ class TwoOutputs:
                     f"row {row} of the data is rejected in one of {self.old.path} and {self.new.path}, and not in the "
                     "other: they were read in different ways; score the same inputs with the same --columns"
                 )
-            progress.add(len(rows))
+            progress.add(2 * len(rows))
             yield self._paired(rows, old, new)
 
     def sections(self) -> Metrics:

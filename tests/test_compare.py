@@ -131,7 +131,8 @@ def test_two_models_on_data(
     for side, model in (("old", tiny_model), ("new", new_model)):
         assert (metrics[side]["kind"], metrics[side]["path"]) == ("model", str(model))
         assert metrics[side]["digest"] == Labeller(str(model)).digest
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["changes.parquet", "metrics.json", "report.html"]
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["changes.parquet", "metrics.json", "report.html"]
     old = scored(program, tiny_model, data, tmp_path / "old", "--shard-rows", 70)
     new = scored(program, new_model, data, tmp_path / "new", "--shard-rows", 45, "--prefix", "sb_")
     assert compared(program, old, new, tmp_path / "again", *options).code == 0

@@ -1,6 +1,7 @@
 """labelling.py: chunk by chunk, with what is known from the chunks before."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sentiment_batch.labeller import Labeller
-from sentiment_batch.labelling import Labelled, labelled_chunks
+from sentiment_batch.labelling import Labelled, labelled_chunks, labelled_in_turn
 from sentiment_batch.measure.counts import Counts, add
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.model.classifier import Classifier
@@ -167,3 +168,23 @@ def test_probabilities_of_a_real_model_are_those_without_a_cache_but_for_their_l
     assert found.select(exact).equals(expected.select(exact))
     for label in LABELS:
         np.testing.assert_allclose(found.column(f"prob_{label}"), expected.column(f"prob_{label}"), atol=1e-5)
+
+
+def test_two_in_turn_give_what_each_gives_alone(tiny_model: Path) -> None:
+    """And each remembers its own texts of the chunks before."""
+    chunks: list[Texts] = [["ok", "bagus", "ok"], ["bagus", None], [""], ["jelek", "ok"]]
+    engines = (StubEngine(), StubEngine())
+    both = tuple(stubbed(tiny_model, engine) for engine in engines)
+    for labeller, prefix in zip(both, ("a_", "b_"), strict=True):
+        labeller.options = replace(labeller.options, prefix=prefix)
+    batches = (Chunk(pa.record_batch({"text": pa.array(texts, pa.string())}), []) for texts in chunks)
+    with Progress(16, "none") as progress:
+        found = list(labelled_in_turn(batches, both, progress, PLENTY))
+    assert progress.done == 16
+    assert [engine.asked for engine in engines] == [3, 3]
+    alone = table(labelled(stubbed(tiny_model, StubEngine()), chunks, PLENTY))
+    rows = pa.Table.from_batches([each.batch for each in found])
+    names = alone.schema.names[1:]
+    assert rows.schema.names == ["text", *(prefix + name for prefix in ("a_", "b_") for name in names)]
+    for prefix in ("a_", "b_"):
+        assert rows.select([prefix + name for name in names]).rename_columns(names) == alone.select(names)
