@@ -197,10 +197,11 @@ def compared(with_labels: bool = True) -> dict[str, Any]:
 
 def drifted() -> dict[str, Any]:
     psi = {"tokens": 0.31, "unknown_share": 0.12, "confidence": None, "labels": 0.08}
-    near = dict.fromkeys(psi, 0.01)
+    near, chance = dict.fromkeys(psi, 0.01), {**dict.fromkeys(psi, 0.02), "confidence": None}
+    same = {"jensen_shannon": near, "chance": chance}
     references = [
-        {"kind": "training", "name": "models/april", "rows": 1260, "psi": psi, "jensen_shannon": near},
-        {"kind": "nights", "name": "7 nights", "rows": 140_000, "psi": near, "jensen_shannon": near},
+        {"kind": "training", "name": "models/april", "rows": 1260, "psi": psi, **same},
+        {"kind": "nights", "name": "7 nights", "rows": 140_000, "psi": near, **same},
     ]
     night = {"path": "labelled/_metrics.json", "ended_at": "2026-11-25T02:10:00+00:00", "rows": 20_000}
     gate = {"condition": "psi[tokens]<=0.2", "value": 0.31, "interval": None, "verdict": "fails", "holds": False}

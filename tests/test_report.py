@@ -141,7 +141,7 @@ def test_what_an_evaluation_says() -> None:
         "135 of 1,260 rows are wrong. The most frequent mistake: 45 rows that are “\u2068negative\u2069” were called",
         "682 93%",
         "0.810, 131 rows",
-        "1 to 7 tokens",
+        "1-7 tokens",
         "on average it says 96.9 %, and is right in 89.2 %",
         "Not quite: it is surer than it should be",
         "1040 positive negative 0.994",

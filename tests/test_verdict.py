@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from documents import compared, drifted, evaluated, scored, swapped, trained
 
-from sentiment_batch.measure.verdict import gates_in_words, psi_in_words, verdict
+from sentiment_batch.measure.verdict import gates_in_words, verdict
 
 
 @pytest.mark.parametrize(
@@ -113,11 +113,14 @@ def test_of_drift() -> None:
     said = verdict(drifted())
     assert said.headline == "The texts have drifted: its one condition fails."
     metrics = drifted()
-    for psi, kind in ((0.31, "bad"), (0.15, "unsure"), (0.02, "good")):
-        without: dict[str, Any] = {**metrics, "gates": []}
-        without["drift"] = {**metrics["drift"], "worst": {"tokens": psi, "confidence": None}}
+    without: dict[str, Any] = {**metrics, "gates": []}
+    of_training = metrics["drift"]["references"][0]
+    for psi, chance, kind in ((0.31, 0.02, "bad"), (0.15, 0.02, "unsure"), (0.02, 0.01, "good"), (0.31, 0.4, "good")):
+        of_training["psi"] = {**dict.fromkeys(of_training["psi"], None), "tokens": psi}
+        of_training["chance"] = {**dict.fromkeys(of_training["psi"], None), "tokens": chance}
         assert verdict(without).kind == kind
-    assert [psi_in_words(each) for each in (None, 0.1, 0.2, 0.21)] == ["", "as before", "moved a little", "moved"]
+    of_training["psi"]["labels"], of_training["chance"]["labels"] = 0.2, 0.1
+    assert verdict(without).reasons == ["label mix has moved."]
 
 
 def test_of_a_failure() -> None:

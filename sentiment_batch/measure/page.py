@@ -121,4 +121,4 @@ def origin(metrics: Document) -> Document:
 def _plain(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value[:100])) + (f" and {number(len(value) - 100)} more" if len(value) > 100 else "")
-    return str(value)
+    return "none" if value is None else str(value)

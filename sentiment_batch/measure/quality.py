@@ -145,7 +145,8 @@ def _slices(evaluation: Document) -> Document:
 
 def _slice_name(slice: Document) -> str:
     value = slice["value"]
-    names = {"n_tokens": f"{value} tokens", "truncated": "cut" if value == "yes" else "not cut"}
+    tokens = value.replace(" to ", "-").replace(" up", "+")
+    names = {"n_tokens": f"{tokens} tokens", "truncated": "cut" if value == "yes" else "not cut"}
     return names.get(slice["column"], f"{slice['column']}: {value}")
 
 

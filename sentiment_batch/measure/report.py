@@ -15,11 +15,12 @@ from markupsafe import Markup
 
 from sentiment_batch import __version__
 from sentiment_batch.measure import words
+from sentiment_batch.measure.drift import in_a_word
 from sentiment_batch.measure.page import comparison, drift, origin, profile, training
 from sentiment_batch.measure.quality import quality
 from sentiment_batch.measure.stamp import NAME as STAMP
 from sentiment_batch.measure.stamp import stamp
-from sentiment_batch.measure.verdict import Document, gates_in_words, psi_in_words, verdict
+from sentiment_batch.measure.verdict import Document, gates_in_words, verdict
 
 _TITLES = {
     "train": "Training report",
@@ -63,7 +64,8 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     named = ("between", "duration", "figure", "moment", "number", "quoted", "share", "signed", "size")
     filters = {name: getattr(words, name) for name in named}
-    filters |= {"label": _label, "line": _line, "psi": psi_in_words, "gate": _gate}
+    filters |= {"label": _label, "line": _line, "gate": _gate}
+    environment.globals["in_a_word"] = in_a_word
     environment.filters |= {name: _of_what_is_there(each) for name, each in filters.items()}
     return environment.from_string(files(__package__).joinpath(_TEMPLATE).read_text(encoding="utf-8"))
 

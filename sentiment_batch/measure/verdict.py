@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from sentiment_batch.measure.doubts import doubts
+from sentiment_batch.measure.drift import in_a_word
 from sentiment_batch.measure.gates import LEVEL
 from sentiment_batch.measure.words import between, cut, figure, quoted
 
@@ -17,12 +18,14 @@ _FIGURES = {
     "macro_precision": "macro precision",
     "macro_recall": "macro recall",
     "flip_rate": "share of changed labels",
+    "accuracy_difference": "the difference of accuracy",
+    "macro_f1_difference": "the difference of macro F1",
 }
 _COMPARISONS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
 _CONDITION = re.compile(r"\s*(\w+)(?:\[([^\]]+)\])?\s*(>=|<=|>|<)\s*(\S+)\s*")
 DRIFTS = {"tokens": "length", "unknown_share": "unknown words", "confidence": "confidence", "labels": "label mix"}
 _DRIFT_FIGURES = {"psi": "PSI", "jensen_shannon": "Jensen-Shannon divergence"}
-_DRIFTED, _MOVED = 0.2, 0.1  # of PSI: the rule of thumb of credit scoring (Siddiqi, 2006)
+_MOVES = ("moved", "shifted")  # what `in_a_word` says of a histogram that is not as it was
 
 
 class Verdict(NamedTuple):
@@ -186,19 +189,18 @@ def better_in_words(quality: Document) -> str:
 def _of_drift(metrics: Document) -> Verdict:
     if metrics.get("gates"):
         return _by_gates(metrics, "The texts are as they should be", "The texts have drifted", "It is not sure")
-    worst = {name: value for name, value in metrics["drift"]["worst"].items() if value is not None}
-    moved = [f"{DRIFTS.get(name, name)} (PSI {value:.2f})" for name, value in worst.items() if value > _MOVED]
-    if any(value > _DRIFTED for value in worst.values()):
-        return Verdict("bad", "This night's texts are not like those before.", [f"Moved: {', '.join(moved)}."])
+    found = {
+        (name, in_a_word(reference["psi"][name], reference["chance"][name]))
+        for reference in metrics["drift"]["references"]
+        for name in DRIFTS
+    }
+    moved = [f"{words} has {word}" for name, words in DRIFTS.items() for word in _MOVES if (name, word) in found]
+    reasons = [f"{', '.join(moved)}."] if moved else []
+    if any(word == _MOVES[-1] for _, word in found):
+        return Verdict("bad", "This night's texts are not like those before.", reasons)
     if moved:
-        return Verdict("unsure", "This night's texts have moved a little.", [f"Moved: {', '.join(moved)}."])
+        return Verdict("unsure", "This night's texts have moved a little.", reasons)
     return Verdict("good", "This night's texts are like those before.", [])
-
-
-def psi_in_words(value: float | None) -> str:
-    if value is None:
-        return ""
-    return "moved" if value > _DRIFTED else "moved a little" if value > _MOVED else "as before"
 
 
 _OF_COMMAND = {"score": _of_score, "train": _of_training, "compare": _of_comparison, "drift": _of_drift}
