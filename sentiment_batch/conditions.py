@@ -6,8 +6,8 @@ from sentiment_batch.baseline import baseline_section, drop_gate, open_baseline
 from sentiment_batch.config import EvaluateOptions
 from sentiment_batch.errors import GateFailed
 from sentiment_batch.finished import Finished
-from sentiment_batch.measure.gates import Gate, gated, parse_gate
-from sentiment_batch.measure.label_order import IN_ORDER, in_order
+from sentiment_batch.measure.gates import IN_ORDER, Gate, gated, parse_gate
+from sentiment_batch.measure.label_order import in_order
 from sentiment_batch.measure.metrics import Metrics
 from sentiment_batch.measure.summary import figure, unheld
 from sentiment_batch.read.split import are_labels

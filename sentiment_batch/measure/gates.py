@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sentiment_batch.errors import GateFailed, UsageError
 
 LEVEL = 0.95  # of the intervals of figures
+IN_ORDER = "labels in order"  # the condition that nobody has to set (label_order.py)
 _COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _CONDITION = re.compile(r"\s*(?P<figure>\w+)(?:\[(?P<label>[^\]]+)\])?\s*(?P<comparison>>=|<=|>|<)\s*(?P<bound>\S+)\s*")
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-IN_ORDER = "labels in order"  # the gate that nobody has to ask for
+from sentiment_batch.measure.gates import IN_ORDER
+
 _DEVIATIONS = 4.0  # by which the other reading must be better than chance explains
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sentiment_batch.logs import one_line, shown
-from sentiment_batch.measure.gates import LEVEL
+from sentiment_batch.measure.gates import IN_ORDER, LEVEL
 
 _CELLS = 3  # of the matrix of flips, the largest of which are named
 
@@ -37,7 +37,8 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
         lines.append(("graphs", ", ".join(metrics["graphs"])))
         lines += [("int8", in_words(metrics["measured"]))] if metrics["measured"] else []
     for gate in metrics.get("gates", ()):
-        lines.append(("gate", f"{gate['condition']}: {_verdict(gate)} at {gate_figure(gate)}"))
+        figure_of = "" if gate["condition"] == IN_ORDER else f" at {gate_figure(gate)}"
+        lines.append(("gate", f"{gate['condition']}: {_verdict(gate)}{figure_of}"))
     if not metrics.get("already_done") and metrics.get("performance", {}).get("rows_per_second"):
         performance = metrics["performance"]
         memory = performance["peak_rss_bytes"] / 2**20
