@@ -41,8 +41,8 @@ ROWS = 90
 
 @pytest.fixture(autouse=True)
 def _stub(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((stub.labeller, "tokenise"), (stub.score, "open_labeller"), (stub.evaluate, "open_labeller")):
-        monkeypatch.setattr(module, name, getattr(module, name))  # put back afterwards what `install` changes
+    for module, name in stub.places():
+        monkeypatch.setattr(module, name, getattr(module, name))  # put back afterwards
     stub.install()
 
 

@@ -49,8 +49,8 @@ Install = Callable[..., None]
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Install:
     """`install(hook)`: the stub in the place of the model, which calls the hook before each chunk."""
-    for module, name in ((stub.labeller, "tokenise"), (stub.score, "open_labeller"), (stub.evaluate, "open_labeller")):
-        monkeypatch.setattr(module, name, getattr(module, name))  # put back afterwards what `install` changes
+    for module, name in stub.places():
+        monkeypatch.setattr(module, name, getattr(module, name))  # put back afterwards
     stub.install()
     return stub.install
 

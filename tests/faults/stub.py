@@ -85,6 +85,11 @@ def _page_of(metrics: dict[str, Any], texts: Any = None) -> bytes:
     return f'<meta name="{NAME}" content="{stamp(metrics, texts)}"></html>\n'.encode()
 
 
+def places() -> tuple[tuple[Any, str], ...]:
+    """What `install` changes."""
+    return (labeller, "tokenise"), (report, "page_of"), (score, "open_labeller"), (evaluate, "open_labeller")
+
+
 def install(hook: Callable[[], object] | None = None) -> None:
     """Put the stub in the place of the model, in this process and its workers."""
 
