@@ -14,6 +14,7 @@ from typing import Any
 
 from sentiment_batch.errors import GateFailed, UsageError
 from sentiment_batch.failures import Failure, attempt, failure_of
+from sentiment_batch.finished import EVALUATION
 from sentiment_batch.logs import one_line, redacted
 from sentiment_batch.measure.metrics import Clock, Metrics, failure
 from sentiment_batch.measure.prometheus import prometheus_text
@@ -24,7 +25,7 @@ from sentiment_batch.write.store import write_file, write_metrics_copy
 _FILES = ("metrics", "prometheus", "xcom")  # the metrics first: what is asked for since long must not wait
 
 _READ = ("input", "data", "train", "valid", "calibration", "job")  # options whose files must not be written over
-_COMPARED = ("night", "before", "old", "new")  # and those whose folders nothing may be added to
+_FOLDERS = ("night", "before", "old", "new", "model", "gate_baseline")  # and those to which nothing may be added
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +47,8 @@ def check_files(options: Any, outputs: Iterable[str | None]) -> None:
             faults[name] = f"--{name} {path} lies in --output, which has its own; put the copy elsewhere"
         elif read := next((each for each in _given(options, _READ) if _same(each, path)), None):
             faults[name] = f"--{name} {path} is the input {read}; name another file"
-        elif compared := next((each for each in _given(options, _COMPARED) if lies_in(path, each)), None):
-            faults[name] = f"--{name} {path} lies in {compared}, which is compared; put it elsewhere"
+        elif read := next((each for each in _given(options, _FOLDERS) if _lies_beside(path, each)), None):
+            faults[name] = f"--{name} {path} lies in {read}, which is read; put it elsewhere"
         elif os.path.isdir(path):
             faults[name] = f"--{name} {path} is a folder; name a file"
         elif same:
@@ -111,6 +112,12 @@ def _given(options: Any, names: Iterable[str]) -> Iterator[str]:
 
 def _same(path: str | None, other: str) -> bool:
     return path is not None and os.path.realpath(path) == os.path.realpath(other)
+
+
+def _lies_beside(path: str, read: str) -> bool:
+    """Whether the file lies in what is read, or is it; of an evaluation that is named by its metrics, in its folder."""
+    folder = os.path.dirname(read) if os.path.basename(read) == EVALUATION else ""
+    return lies_in(path, read) or bool(folder and lies_in(path, folder))
 
 
 def _write(name: str, path: str, options: Any, metrics: Metrics, ended: Metrics | Failure) -> None:

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from sentiment_batch.errors import InputError
-from sentiment_batch.finished import Finished, open_finished
+from sentiment_batch.finished import EVALUATION, Finished, open_finished
 from sentiment_batch.measure.changes import NEW, OLD, TRUE
 from sentiment_batch.measure.comparison import Cells, comparison_section, count_cells, labels_of_both, listed
 from sentiment_batch.measure.counts import positions
@@ -15,7 +15,6 @@ from sentiment_batch.measure.paired import unpaired_intervals
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.two_outputs import differing_inputs, open_outputs
 
-_METRICS = "metrics.json"
 _FIGURES = ("accuracy", "macro_f1")
 
 log = logging.getLogger(__name__)
@@ -23,12 +22,12 @@ log = logging.getLogger(__name__)
 
 def open_baseline(path: str) -> Finished:
     """The evaluation to be held against: its folder or URL, or the `metrics.json` in it. Raises `InputError`."""
-    folder = os.path.dirname(path) or "." if os.path.basename(path) == _METRICS else path
+    folder = os.path.dirname(path) or "." if os.path.basename(path) == EVALUATION else path
     found = open_finished(folder)
     if found is None or found.command != "evaluate":
         raise InputError(
             f"--gate-baseline {path} is no finished evaluation; give the folder that `evaluate` wrote, or the "
-            f"{_METRICS} in it"
+            f"{EVALUATION} in it"
         )
     if not found.metrics["evaluation"].get("intervals"):
         raise InputError(f"--gate-baseline {path} was made by an older version; do that evaluation again")
@@ -43,6 +42,11 @@ def baseline_section(baseline: Finished, ours: Finished, label_column: str) -> M
     """
     old, new = baseline.metrics["evaluation"], ours.metrics["evaluation"]
     reason = differing_inputs(baseline, ours)
+    if reason is not None and set(baseline.labels) != set(ours.labels):
+        raise InputError(
+            f"--gate-baseline {baseline.path} has other labels, and was measured on other rows ({reason}): the two say "
+            "nothing of each other; evaluate the earlier model on these rows"
+        )
     if reason is None:
         quality = _quality(baseline, ours, label_column)
         figures, difference, intervals = quality["old"], quality["difference"], quality["intervals"]
@@ -52,8 +56,9 @@ def baseline_section(baseline: Finished, ours: Finished, label_column: str) -> M
             *(baseline.path, reason),
         )
         figures = {name: old[name] for name in _FIGURES}
-        difference = {name: new[name] - old[name] for name in _FIGURES}
-        intervals = unpaired_intervals(old, new)
+        measured = bool(new["rows"])  # of the earlier one open_baseline has seen to it
+        difference = {name: new[name] - old[name] if measured else None for name in _FIGURES}
+        intervals = unpaired_intervals(old, new) if measured else None
     return {
         "path": baseline.path,
         "job_id": baseline.job_id,

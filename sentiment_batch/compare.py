@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from sentiment_batch.config import CompareOptions
 from sentiment_batch.errors import GateFailed, InputError, OutputConflict, UsageError
+from sentiment_batch.finished import EVALUATION
 from sentiment_batch.measure.changes import NEW, OLD, TEXT, TRUE, changes_schema, flips_of, largest
 from sentiment_batch.measure.comparison import (
     SHOWN_CHANGES,
@@ -36,7 +37,7 @@ from sentiment_batch.write.claim import Identity
 from sentiment_batch.write.commit import Work, claim, settle_json
 from sentiment_batch.write.part import PartWriter, Seal
 
-MARKER, CHANGES = "metrics.json", "changes.parquet"
+CHANGES = "changes.parquet"
 _MADE = "|".join(map(re.escape, (CHANGES, REPORT)))
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def compare(options: CompareOptions) -> Metrics:
     clock = Clock()
     sides = open_sides(options)
     gates = [_gate(condition, sides.labels[0], options) for condition in options.gate]
-    claimed = claim(options.output, _identity(options, sides), MARKER, options.overwrite, _MADE)
+    claimed = claim(options.output, _identity(options, sides), EVALUATION, options.overwrite, _MADE)
     if isinstance(claimed, dict):
         log.info("done already: %s", options.output)
         metrics = {**claimed, "already_done": True}
@@ -94,7 +95,7 @@ def _compare(options: CompareOptions, sides: Sides, gates: list[Gate], work: Wor
     metrics["headline"] = {**headline(metrics), **comparison_headline(comparison)}
     metrics |= gated(gate_figures(comparison), gates, options.on_undecidable)
     settle_report(work, REPORT, metrics)
-    published = settle_json(work, MARKER, metrics)
+    published = settle_json(work, EVALUATION, metrics)
     work.publish()
     return published
 

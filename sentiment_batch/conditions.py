@@ -4,13 +4,14 @@ from typing import NamedTuple
 
 from sentiment_batch.baseline import baseline_section, drop_gate, open_baseline
 from sentiment_batch.config import EvaluateOptions
-from sentiment_batch.errors import GateFailed
+from sentiment_batch.errors import GateFailed, UsageError
 from sentiment_batch.finished import Finished
 from sentiment_batch.measure.gates import IN_ORDER, Gate, gated, parse_gate
-from sentiment_batch.measure.label_order import in_order
+from sentiment_batch.measure.label_order import out_of_order
 from sentiment_batch.measure.metrics import Metrics
 from sentiment_batch.measure.summary import figure, unheld
 from sentiment_batch.read.split import are_labels
+from sentiment_batch.remote import lies_in
 
 
 class Conditions(NamedTuple):
@@ -22,14 +23,21 @@ class Conditions(NamedTuple):
 
 def open_conditions(options: EvaluateOptions, labels: tuple[str, ...]) -> Conditions:
     """Raises `UsageError` for a gate that is none, and `InputError` for a baseline that is none."""
-    baseline = open_baseline(options.gate_baseline) if options.gate_baseline is not None else None
+    path, baseline = options.gate_baseline, None
+    if path is not None:
+        if lies_in(path, options.output) or lies_in(options.output, path):
+            raise UsageError(
+                f"--gate-baseline {path} and --output {options.output} lie in each other; keep the earlier evaluation "
+                "in a folder of its own"
+            )
+        baseline = open_baseline(path)
     return Conditions([parse_gate(condition, labels) for condition in options.gate], baseline)
 
 
 def judged(ours: Finished, conditions: Conditions, options: EvaluateOptions) -> Metrics:
     """The part of the metrics that the conditions decide. Labels that look swapped fail one that nobody asks for."""
     evaluation = ours.metrics["evaluation"]
-    others = [in_order(evaluation["label_order"])] if _are_swapped(evaluation) else []
+    others = [out_of_order()] if _are_swapped(evaluation) else []
     section = {}
     if conditions.baseline:
         section["baseline"] = baseline_section(conditions.baseline, ours, options.label_column)

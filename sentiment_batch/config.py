@@ -14,6 +14,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from sentiment_batch.errors import UsageError
 
+_MAX_DROP = 0.01
+
 Format = Literal["auto", "tsv", "csv", "parquet"]
 Device = str
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
@@ -223,7 +225,7 @@ class EvaluateOptions(ReadOptions, CacheOptions, LabelOptions, MetricsOptions, L
         metavar="EVAL",
     )
     max_drop: float = option(
-        0.01, help="By how much macro F1 may be below that of --gate-baseline.", metavar="X", minimum=0, maximum=1
+        _MAX_DROP, help="By how much macro F1 may be below that of --gate-baseline.", metavar="X", minimum=0, maximum=1
     )
     slice: tuple[str, ...] = option(
         (),
@@ -235,6 +237,13 @@ class EvaluateOptions(ReadOptions, CacheOptions, LabelOptions, MetricsOptions, L
         False, help="Show the texts of the most confident mistakes in the report: a customer's words are in it then."
     )
     overwrite: bool = option(False, help="Replace the evaluation of another job.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.text_column in self.slice:
+            raise UsageError(f"--slice {self.text_column} is the column of the texts; slice by one of few short values")
+        if self.gate_baseline is None and self.max_drop != _MAX_DROP:
+            raise UsageError("--max-drop needs an earlier evaluation: give --gate-baseline")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,10 @@ import pyarrow as pa
 from sentiment_batch.conditions import Conditions, judged, open_conditions, raise_for_gates
 from sentiment_batch.config import EvaluateOptions
 from sentiment_batch.errors import InputError, ModelRefused, OutputConflict
-from sentiment_batch.finished import PREDICTIONS, evaluated
+from sentiment_batch.finished import EVALUATION, PREDICTIONS, evaluated
 from sentiment_batch.labeller import Labeller
 from sentiment_batch.labelling import (
+    CHUNK_ROWS,
     calibration_of,
     check_compute,
     compute_of,
@@ -46,9 +47,7 @@ from sentiment_batch.write.claim import Identity
 from sentiment_batch.write.commit import Work, claim, open_store, settle_json
 from sentiment_batch.write.part import PartWriter, Seal
 
-MARKER = "metrics.json"
 _MADE = "|".join(map(re.escape, (PREDICTIONS, REPORT)))
-_CHUNK_ROWS = 32_768
 
 log = logging.getLogger(__name__)
 
@@ -65,24 +64,24 @@ def evaluate(options: EvaluateOptions) -> Metrics:
     needed = (options.text_column, options.label_column, *options.slice)
     inputs = open_inputs(options.data, options.format, options.columns, needed)
     labeller.check_columns(inputs.schema)
-    claimed = claim(options.output, _identity(options, inputs, labeller), MARKER, options.overwrite, _MADE)
+    claimed = claim(options.output, _identity(options, inputs, labeller), EVALUATION, options.overwrite, _MADE)
     if isinstance(claimed, dict):
         log.info("done already: %s", options.output)
         if options.show_texts:
             log.info(
                 "its report stays as it is; with texts: sentiment-batch report %s/%s --show-texts --output FILE.html",
-                *(options.output.rstrip("/"), MARKER),
+                *(options.output.rstrip("/"), EVALUATION),
             )
         metrics = {**claimed, "already_done": True}
+        metrics["evaluation"].setdefault("intervals", _intervals(metrics["evaluation"]))  # of before there were any
+        # The figures are those that are published; the gates are tonight's, and their verdict is returned alone.
+        metrics.pop("baseline", None)
+        metrics |= judged(evaluated(options.output, open_store(options.output), metrics), conditions, options)
     else:
         try:
             metrics = _evaluate(options, labeller, inputs, conditions, claimed, clock)
         finally:
             claimed.release()
-    metrics["evaluation"].setdefault("intervals", _intervals(metrics["evaluation"]))  # of before there were any
-    # The figures are those that are published; the gates are tonight's, and their verdict is returned alone.
-    metrics.pop("baseline", None)
-    metrics |= judged(evaluated(options.output, open_store(options.output), metrics), conditions, options)
     raise_for_gates(metrics, options.output)
     return metrics
 
@@ -90,8 +89,8 @@ def evaluate(options: EvaluateOptions) -> Metrics:
 def _evaluate(
     options: EvaluateOptions, labeller: Labeller, inputs: Inputs, conditions: Conditions, work: Work, clock: Clock
 ) -> Metrics:
-    """The metrics that are published: this run's, or those that another run of the job wrote before it."""
-    shards = plan(inputs, _CHUNK_ROWS, 2**30, options.limit_rows)
+    """The metrics that are published, be they of another run of the job that wrote them first, with our verdict."""
+    shards = plan(inputs, CHUNK_ROWS, 2**30, options.limit_rows)
     check_split(options, inputs, shards, labeller.labels)
     load_seconds, started = labeller.load(), time.perf_counter()
     with Progress(sum(planned.shard.rows for planned in shards), options.progress) as progress:
@@ -119,11 +118,12 @@ def _evaluate(
         performance=performance,
     )
     metrics["headline"] = headline(metrics)
-    metrics |= judged(evaluated(options.output, work.store, metrics), conditions, options)
+    verdict = judged(evaluated(options.output, work.store, metrics), conditions, options)
+    metrics |= verdict
     settle_report(work, REPORT, metrics, texts_of_mistakes(work.store, metrics) if options.show_texts else None)
-    published = settle_json(work, MARKER, metrics)
+    published = settle_json(work, EVALUATION, metrics)
     work.publish()
-    return published
+    return {**published, **verdict}
 
 
 def _predicted(
@@ -142,7 +142,7 @@ def _predicted(
         chunks = (
             chunk
             for planned in shards
-            for chunk in read_chunks(inputs, planned, columns, options.text_column, _CHUNK_ROWS)
+            for chunk in read_chunks(inputs, planned, columns, options.text_column, CHUNK_ROWS)
         )
         for batch, rejects, texts, unknown in labelled_chunks(chunks, labeller, progress, options.cache_rows):
             found, mistakes = _measured(options, labeller.labels, batch, predictions.rows)

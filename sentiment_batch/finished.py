@@ -56,6 +56,13 @@ class Finished:
         """How many rows it was made from, and how many of them were rejected."""
         return {name: sum(part[name] for part in self.parts) for name in ("rows_in", "rejected")}
 
+    def input_sha256(self) -> Any:
+        """Of an evaluation the hashes of what it read; None for labels, whose parts have theirs one by one."""
+        if self.command != "evaluate":
+            return None
+        part = read_part(self.store, PREDICTIONS)
+        return part.seal.get("input_sha256") if part else None
+
     def schema(self) -> pa.Schema:
         """The columns of its rows."""
         with self._opened(self.parts[0]) as file:

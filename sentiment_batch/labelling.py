@@ -21,6 +21,7 @@ from sentiment_batch.read.chunk import Chunk, Reject
 from sentiment_batch.write.part import Part
 from sentiment_batch.write.store import Store
 
+CHUNK_ROWS = 32_768  # that are labelled together, where no option says otherwise: batches are cut from them
 _REJECTS_LOOKED_AT = 10_000
 _COMPUTE = ("engine", "device", "dtype", "float_dtype", "batch_tokens")
 

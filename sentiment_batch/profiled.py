@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sentiment_batch.errors import InputError, ModelRefused
+from sentiment_batch.finished import EVALUATION
 from sentiment_batch.logs import shown
 from sentiment_batch.measure.drift import Profile
 from sentiment_batch.measure.metrics import SCHEMA_VERSION
@@ -18,7 +19,6 @@ from sentiment_batch.shapes import PROFILED_SHAPE, TRAINING_SHAPE, misfits
 from sentiment_batch.write.commit import open_store
 from sentiment_batch.write.manifest import MARKER, METRICS
 
-_EVALUATION = "metrics.json"
 _BYTES = 2**26  # the inputs are listed in it: a million files take less
 _FINISHED = ("done", "gate_failed")
 _OF_ROWS = ("score", "evaluate")
@@ -111,7 +111,7 @@ def _metrics_file(path: str) -> str:
             raise InputError(f"{path} is not an ordinary file; give a metrics JSON")
         return path
     store = open_store(path)
-    for marker, name in ((MARKER, METRICS), (_EVALUATION, _EVALUATION)):
+    for marker, name in ((MARKER, METRICS), (EVALUATION, EVALUATION)):
         if store.version(marker) is not None:
             return f"{store.url}/{name}"
     raise InputError(f"{path} is no finished output of `score` or `evaluate`; give one, or a metrics JSON")

@@ -13,20 +13,23 @@ import pyarrow.parquet as pq
 
 from sentiment_batch.config import ReportOptions
 from sentiment_batch.disk import make_folders, replace_file
-from sentiment_batch.errors import InputError, UsageError
+from sentiment_batch.errors import InputError, ModelRefused, UsageError
 from sentiment_batch.finished import PREDICTIONS
 from sentiment_batch.logs import message_of
 from sentiment_batch.measure.metrics import Metrics
 from sentiment_batch.measure.stamp import is_stamped, stamp
+from sentiment_batch.model.inspection import parse_json
 from sentiment_batch.remote import is_url
 from sentiment_batch.write.commit import Work, open_store, settle_bytes
+from sentiment_batch.write.manifest import MARKER
 from sentiment_batch.write.scratch import write_scratch
-from sentiment_batch.write.store import Store, parsed
+from sentiment_batch.write.store import Store
 
 REPORT = "report.html"
 _NEEDED = ("jinja2", "markupsafe", "matplotlib")
 _EXTRA = "pip install 'sentiment-batch[report]'"
 _CACHE = "MPLCONFIGDIR"
+_BYTES = 2**26
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +46,22 @@ def report(options: ReportOptions) -> None:
     folder, _, name = options.metrics.rpartition("/")
     store = open_store(folder or ("/" if options.metrics.startswith("/") else "."))
     metrics = _read_metrics(store, name, options.metrics)
-    texts = texts_of_mistakes(store, metrics) if options.show_texts else None
+    target = Path(options.output).absolute()
+    if published := next((each for each in target.parents if (each / MARKER).exists()), None):
+        raise UsageError(f"--output {options.output} lies in {published}, which is published and never changes")
     try:
+        texts = texts_of_mistakes(store, metrics) if options.show_texts else None
         page = page_of(metrics, texts)
     except ModuleNotFoundError as error:
         if error.name not in _NEEDED:
             raise
         raise UsageError(f"report needs {error.name}: {_EXTRA}") from None
+    except InputError:
+        raise
     except Exception as error:
         what = f"{options.metrics} is not a metrics JSON as this program writes them ({message_of(error)})"
         raise InputError(f"{what}; give one that is") from error
-    _write(Path(options.output).absolute(), page)
+    _write(target, page)
     log.info("drawn: %s", options.output)
 
 
@@ -64,8 +72,11 @@ def _read_metrics(store: Store, name: str, path: str) -> Metrics:
         raise InputError(f"{path} is a folder; name the metrics JSON in it") from None
     if data is None:
         raise InputError(f"no such file: {path}")
-    metrics = parsed(data)
-    if not isinstance(metrics, dict) or not isinstance(metrics.get("command"), str):
+    try:
+        metrics = parse_json(data, path, _BYTES, keys_are_ours=False)  # labels are keys, too
+    except ModelRefused as error:
+        raise InputError(f"{path} is no metrics JSON: {error}; give one of this program") from None
+    if not isinstance(metrics.get("command"), str):
         raise InputError(f"{path} is no metrics JSON: give a metrics.json or _metrics.json of this program")
     if "steps" in metrics:
         raise InputError(f"{path} tells of a whole run; give the metrics JSON of one of its steps")
@@ -77,6 +88,8 @@ def settle_report(work: Work, name: str, metrics: Metrics, texts: Mapping[int, s
 
     A page is worth no job: if it cannot be drawn that is said, and none is there.
     """
+    if work.store.version(work.claim.marker) is not None:
+        return  # another run of the job has published it
     marked = stamp(metrics, texts)
     if is_stamped(work.store.read(name), marked):
         return

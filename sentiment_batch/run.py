@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from sentiment_batch.account import check_files, metrics_of, write_files
+from sentiment_batch.baseline import open_baseline
 from sentiment_batch.config import STEPS, EvaluateOptions, LogOptions, RunOptions, option_fields, read_job
 from sentiment_batch.errors import GateFailed, UsageError
 from sentiment_batch.evaluate import evaluate
@@ -94,8 +95,11 @@ def _parsed(step: str, table: dict[str, Any], settings: dict[str, str]) -> Any:
         parsed = parse_options(step, table, settings)
     except click.UsageError as error:
         raise UsageError(error.format_message().rstrip(".")) from None
-    for condition in parsed.gate if isinstance(parsed, EvaluateOptions) else ():
-        parse_gate(condition)
+    if isinstance(parsed, EvaluateOptions):
+        for condition in parsed.gate:
+            parse_gate(condition)
+        if parsed.gate_baseline is not None:
+            open_baseline(parsed.gate_baseline)
     return parsed
 
 

@@ -7,11 +7,10 @@ import pyarrow as pa
 
 from sentiment_batch.config import EvaluateOptions
 from sentiment_batch.errors import InputError
-from sentiment_batch.measure.slices import SLICES, slice_name
+from sentiment_batch.labelling import CHUNK_ROWS
+from sentiment_batch.measure.slices import SLICE_CHARACTERS, SLICES, slice_name
 from sentiment_batch.read.plan import Inputs, PlannedShard, read_chunks
 from sentiment_batch.read.split import are_labels, describe, label_names, shown_label
-
-_CHUNK_ROWS = 32_768
 
 
 def check_split(options: EvaluateOptions, inputs: Inputs, shards: list[PlannedShard], known: tuple[str, ...]) -> None:
@@ -27,7 +26,7 @@ def check_split(options: EvaluateOptions, inputs: Inputs, shards: list[PlannedSh
             names = label_names(batch.column(options.label_column), path, row, options.label_column)
             found.update(_known(names, known, path, row, options.label_column))
             for column, seen in values.items():
-                seen.update(map(slice_name, label_names(batch.column(column), path, row, column, "--slice")))
+                seen.update(_slices(label_names(batch.column(column), path, row, column, "--slice"), path, row, column))
                 if len(seen) > SLICES:
                     raise InputError(
                         f"{path}: the column {column!r} has more than {SLICES} values, the most that --slice takes; "
@@ -50,7 +49,7 @@ def _batches(
     """The rows of a shard, each batch with the number of its first row. Raises `InputError` for a reject."""
     columns = tuple(dict.fromkeys((options.text_column, options.label_column, *options.slice)))
     row = planned.shard.first_row
-    for chunk in read_chunks(inputs, planned, columns, options.text_column, _CHUNK_ROWS):
+    for chunk in read_chunks(inputs, planned, columns, options.text_column, CHUNK_ROWS):
         if chunk.rejects:
             raise InputError(f"{describe(chunk.rejects[0])}; mend it: a split is measured whole or not at all")
         yield chunk.batch, row
@@ -64,4 +63,15 @@ def _known(names: list[str | None], known: tuple[str, ...], path: str, row: int,
             what = f"the label {shown_label(name)}" if name else "no label"
             ours = ", ".join(known) if are_labels(known) else f"{len(known)} others"
             raise InputError(f"{path}, row {number}: {what} in {column!r}; the model knows {ours}")
+        yield name
+
+
+def _slices(values: list[str | None], path: str, row: int, column: str) -> Iterator[str]:
+    """The slice of each row, the first of them that with the number. Raises `InputError` for what may be a review."""
+    for number, name in enumerate(map(slice_name, values), row):
+        if len(name) > SLICE_CHARACTERS:
+            raise InputError(
+                f"{path}, row {number}: {column!r} has {len(name):,} characters, as a text has, and slices are named "
+                f"in reports; slice by a column of at most {SLICE_CHARACTERS}"
+            )
         yield name

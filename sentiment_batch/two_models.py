@@ -12,15 +12,13 @@ from sentiment_batch.config import CompareOptions, ComputeOptions
 from sentiment_batch.errors import ModelRefused
 from sentiment_batch.finished import row_numbers
 from sentiment_batch.labeller import Labeller
-from sentiment_batch.labelling import compute_of, labelled_in_turn, model_section
+from sentiment_batch.labelling import CHUNK_ROWS, compute_of, labelled_in_turn, model_section
 from sentiment_batch.measure.changes import NEW, OLD, ROW, TEXT, TRUE
 from sentiment_batch.measure.metrics import Metrics
 from sentiment_batch.measure.progress import Tally
 from sentiment_batch.read.chunk import Chunk
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, shard_sha256
 from sentiment_batch.write.claim import Identity
-
-_CHUNK_ROWS = 32_768
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class TwoModels:
     @cached_property
     def shards(self) -> list[PlannedShard]:
         """A text file is read through for them: not before the output is known to be this job's."""
-        return plan(self.inputs, _CHUNK_ROWS, 2**30, self.options.limit_rows)
+        return plan(self.inputs, CHUNK_ROWS, 2**30, self.options.limit_rows)
 
     @property
     def labels(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -51,6 +49,7 @@ class TwoModels:
         return {
             "inputs": [file.identity() for file in self.inputs.files],
             **{side: labeller.digest for side, labeller in sides.items()},
+            "max_lengths": {side: labeller.max_length for side, labeller in sides.items()},
             **({"temperatures": temperatures} if self.options.calibrated else {}),
         }
 
@@ -94,7 +93,7 @@ class TwoModels:
         names = [TEXT, *([TRUE] if options.label_column else []), ROW]
         for planned in self.shards:
             in_file = planned.shard.first_row
-            for chunk in read_chunks(self.inputs, planned, columns, options.text_column, _CHUNK_ROWS):
+            for chunk in read_chunks(self.inputs, planned, columns, options.text_column, CHUNK_ROWS):
                 gaps = np.array([reject["row"] - in_file for reject in chunk.rejects], np.int64)
                 rows = pa.array(row_numbers(first, 0, chunk.batch.num_rows, gaps))
                 yield Chunk(pa.RecordBatch.from_arrays([*chunk.batch.columns, rows], names), chunk.rejects)

@@ -27,6 +27,7 @@ class TwoOutputs:
     old: Finished
     new: Finished
     extra: dict[str, tuple[Finished, str]]
+    label_of_both: str | None = None  # the column of the true labels, if both outputs have it
 
     @property
     def labels(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -59,6 +60,8 @@ class TwoOutputs:
             id(output): [*output.added(), *(name for there, name in self.extra.values() if there is output)]
             for output in (self.old, self.new)
         }
+        if self.label_of_both is not None:
+            columns = {each: list(dict.fromkeys([*names, self.label_of_both])) for each, names in columns.items()}
         sides = (output.batches(columns[id(output)]) for output in (self.old, self.new))
         for (rows, old), (others, new) in _in_step(*sides):
             if not np.array_equal(rows, others):
@@ -66,6 +69,11 @@ class TwoOutputs:
                 raise InputError(
                     f"row {row} of the data is rejected in one of {self.old.path} and {self.new.path}, and not in the "
                     "other: they were read in different ways; score the same inputs with the same --columns"
+                )
+            if self.label_of_both and not _same(old.column(self.label_of_both), new.column(self.label_of_both)):
+                raise InputError(
+                    f"{self.old.path} and {self.new.path} have other true labels in {shown(self.label_of_both)!r}, from "
+                    f"row {int(rows[0]):,} of the data on: it was edited between them; make both of the same inputs"
                 )
             progress.add(2 * len(rows))
             yield self._paired(rows, old, new)
@@ -95,6 +103,7 @@ def open_outputs(old: Finished, new: Finished, label_column: str | None, show_te
         )
     schemas = [(output, output.schema()) for output in (old, new)]
     wanted = {TRUE: ("--label-column", label_column), TEXT: ("--show-texts", old.text_column if show_texts else None)}
+    both = label_column if all(label_column in schema.names for _, schema in schemas) else None
     extra = {}
     for key, (flag, name) in wanted.items():
         if name is None:
@@ -106,7 +115,12 @@ def open_outputs(old: Finished, new: Finished, label_column: str | None, show_te
         if pa.types.is_nested(kind):
             raise InputError(f"{there.path}: the column {shown(name)!r} holds {kind}, not single values")
         extra[key] = (there, name)
-    return TwoOutputs(old, new, extra)
+    return TwoOutputs(old, new, extra, both)
+
+
+def _same(one: pa.Array, other: pa.Array) -> bool:
+    """Whether two columns hold the same values, be it in another type of Arrow's."""
+    return bool(one.equals(other) or one.to_pylist() == other.to_pylist())
 
 
 def differing_inputs(old: Finished, new: Finished) -> str | None:
@@ -132,6 +146,8 @@ def _differences(old: Finished, new: Finished) -> Iterator[str]:
     for name, words in (("rows_in", "rows"), ("rejected", "rejected rows")):
         if rows[0][name] != rows[1][name]:
             yield f"{rows[0][name]:,} {words} and {rows[1][name]:,}"
+    if old.command == new.command and old.input_sha256() != new.input_sha256():
+        yield "an input was edited between the two, though its size and its ends are the same"
     hashes = [
         {(part["file"], *part["range"]): part["input_sha256"] for part in output.parts if "range" in part}
         for output in (old, new)

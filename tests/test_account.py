@@ -178,7 +178,7 @@ def test_what_a_command_reads_is_not_written_over(folder: Path, tiny_model: Path
 
 def test_what_is_compared_is_not_written_into() -> None:
     options = SimpleNamespace(old="nights/1", new="nights/2", metrics="nights/2/m.json", xcom="nights/x.json")
-    with pytest.raises(account.UnfitFile, match=r"lies in nights/2, which is compared; put it elsewhere") as raised:
+    with pytest.raises(account.UnfitFile, match=r"lies in nights/2, which is read; put it elsewhere") as raised:
         account.check_files(options, [None])
     assert raised.value.names == ("metrics",)
 

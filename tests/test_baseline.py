@@ -129,3 +129,63 @@ def test_unpaired_intervals_hold_the_truth_as_often_as_they_say() -> None:
             low, high = found[name]
             held[name] += low <= true[1][name] - true[0][name] <= high
     assert all(370 <= count <= 396 for count in held.values()), held
+
+
+def test_an_edited_split_is_not_the_same_rows(tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    """Labels were corrected in its middle: neither its size says so, nor its beginning and its end."""
+    texts = [f"{text} {number}" for number, text in enumerate(random_texts(600) * 4)]
+    labels = [LABELS[row % 3] for row in range(len(texts))]
+    lines = [f"{text}\t{label}\n" for text, label in zip(texts, labels, strict=True)]
+    path = tmp_path / "split.tsv"
+    path.write_text("text\tlabel\n" + "".join(lines), encoding="utf-8")
+    assert path.stat().st_size > 3 * 2**16
+    assert evaluated(program, tiny_model, path, tmp_path / "old")[0] == 0
+    swapped = {"positive": "negative", "negative": "positive", "neutral": "neutral"}
+    middle = range(len(lines) // 2 - 150, len(lines) // 2 + 150)
+    for row in middle:
+        lines[row] = f"{texts[row]}\t{swapped[labels[row]]}\n"
+    path.write_text("text\tlabel\n" + "".join(lines), encoding="utf-8")
+    given = ("--gate-baseline", tmp_path / "old", "--on-undecidable", "pass", "--max-drop", "1")
+    code, err = evaluated(program, tiny_model, path, tmp_path / "new", *given)
+    assert code == 0
+    assert "was measured on other rows (an input was edited between the two, though its size and its ends are" in err
+    assert not metrics_of(tmp_path / "new")["baseline"]["paired"]
+    ended = program(
+        "compare", tmp_path / "old", tmp_path / "new", "--output", tmp_path / "c", "--label-column", "label"
+    )
+    assert ended.code == 3
+    assert "an input was edited between the two" in ended.err
+
+
+def test_a_baseline_is_never_the_output_itself(
+    splits: Path, tiny_model: Path, tmp_path: Path, program: Program
+) -> None:
+    arguments = (program, tiny_model, splits / "good.tsv", tmp_path / "old")
+    assert evaluated(*arguments)[0] == 0
+    before = (tmp_path / "old" / "metrics.json").read_bytes()
+    for baseline in (tmp_path / "old", tmp_path / "old" / "metrics.json"):
+        code, err = evaluated(*arguments, "--gate-baseline", baseline, "--overwrite", "--max-length", 4)
+        assert code == 2
+        assert "lie in each other; keep the earlier evaluation in a folder of its own" in err
+    metrics = ("--gate-baseline", tmp_path / "old" / "metrics.json", "--metrics")
+    for copy in (tmp_path / "old" / "metrics.json", tmp_path / "old" / "more.json", tiny_model / "m.json"):
+        code, err = evaluated(program, tiny_model, splits / "good.tsv", tmp_path / "new", *metrics, copy)
+        assert code == 2
+        assert "which is read; put it elsewhere" in err
+    assert (tmp_path / "old" / "metrics.json").read_bytes() == before
+    code, err = evaluated(program, tiny_model, splits / "good.tsv", tmp_path / "new", "--max-drop", "0.5")
+    assert code == 2
+    assert "--max-drop needs an earlier evaluation: give --gate-baseline" in err
+
+
+def test_a_split_without_a_text_has_no_difference(
+    splits: Path, tiny_model: Path, tmp_path: Path, program: Program
+) -> None:
+    assert evaluated(program, tiny_model, splits / "good.tsv", tmp_path / "old")[0] == 0
+    (tmp_path / "blank.tsv").write_text("text\tlabel\n \tpositive\n \tnegative\n")
+    code, err = evaluated(
+        program, tiny_model, tmp_path / "blank.tsv", tmp_path / "new", "--gate-baseline", tmp_path / "old"
+    )
+    assert code == 9
+    assert "macro_f1_difference>=-0.01 (it is undefined)" in err
+    assert metrics_of(tmp_path / "new")["baseline"]["difference"] == {"accuracy": None, "macro_f1": None}

@@ -150,7 +150,7 @@ def test_models_with_other_labels(
     data: list[Path], tiny_model: Path, other_model: Path, tmp_path: Path, program: Program, monkeypatch: Any
 ) -> None:
     """On data of which one file is packed: it is one shard, in several chunks."""
-    monkeypatch.setattr(two_models, "_CHUNK_ROWS", 32)
+    monkeypatch.setattr(two_models, "CHUNK_ROWS", 32)
     data[1] = data[1].with_name("b.tsv.gz")
     data[1].write_bytes(gzip.compress((tmp_path / "b.tsv").read_bytes()))
     options = ("--label-column", "label", "--show-texts")
@@ -166,7 +166,7 @@ def test_models_with_other_labels(
 def test_a_dump_without_labels_and_the_largest_changes_alone(
     tiny_model: Path, new_model: Path, tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(two_models, "_CHUNK_ROWS", 64)
+    monkeypatch.setattr(two_models, "CHUNK_ROWS", 64)
     pq.write_table(pa.table({"t": [text for text, _ in ROWS]}), tmp_path / "dump.parquet")
     options = ("--data", tmp_path / "dump.parquet", "--text-column", "t", "--changes", 7, *SAME_BITS)
     ended = compared(program, tiny_model, new_model, tmp_path / "out", *options)

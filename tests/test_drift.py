@@ -541,7 +541,7 @@ def test_the_metrics_of_a_night_are_not_written_over(nights: Callable[..., str],
     tonight, before = nights("31", profile()), nights("30", profile())
     for path in (tonight, before, f"./{before}"):
         ended = program("drift", tonight, before, "--metrics", path)
-        assert (ended.code, "which is compared; put it elsewhere" in ended.err) == (2, True)
+        assert (ended.code, "which is read; put it elsewhere" in ended.err) == (2, True)
     assert read_night(before).profile == profile()
 
 

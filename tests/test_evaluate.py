@@ -168,7 +168,7 @@ def test_a_text_that_comes_again_in_a_split_is_labelled_once(
     """And a run that is killed in its middle leaves nothing to the next one that could change a bit."""
     header, *lines = split.read_text(encoding="utf-8").splitlines()
     split.write_text("\n".join([header, *lines, *lines[::3]]) + "\n", encoding="utf-8")
-    monkeypatch.setattr(evaluate, "_CHUNK_ROWS", 64)
+    monkeypatch.setattr(evaluate, "CHUNK_ROWS", 64)
     assert evaluated(program, tiny_model, split, tmp_path / "whole")[0] == 0
     rows = metrics_of(tmp_path / "whole")["rows"]
     assert rows["cached_texts"] >= len(lines) // 3
@@ -362,8 +362,17 @@ def test_calibration_slices_and_mistakes_are_those_of_the_predictions(
 
 def test_a_column_that_cannot_be_sliced_by(split: Path, tiny_model: Path, tmp_path: Path, program: Program) -> None:
     code, err = evaluated(program, tiny_model, split, tmp_path / "out", "--slice", "text")
+    assert code == 2
+    assert "--slice text is the column of the texts; slice by one of few short values" in err
+    columns = {"text": ["a", "b"] * 80, "label": LABELS[:2] * 80, "id": range(160), "copy": ["rahasia " * 9] * 160}
+    pq.write_table(pa.table(columns), tmp_path / "b.parquet")
+    code, err = evaluated(program, tiny_model, tmp_path / "b.parquet", tmp_path / "out", "--slice", "id")
     assert code == 3
-    assert "the column 'text' has more than 100 values, the most that --slice takes" in err
+    assert "the column 'id' has more than 100 values, the most that --slice takes" in err
+    code, err = evaluated(program, tiny_model, tmp_path / "b.parquet", tmp_path / "out", "--slice", "copy")
+    assert code == 3
+    assert "b.parquet, row 0: 'copy' has 72 characters, as a text has" in err
+    assert "rahasia" not in err
     code, err = evaluated(program, tiny_model, split, tmp_path / "out", "--slice", "country")
     assert code == 3
     assert "country" in err

@@ -57,3 +57,11 @@ def test_no_rows_are_no_slice() -> None:
 
 def test_a_value_that_is_missing_has_a_slice_of_its_own() -> None:
     assert [slice_name(value) for value in (None, "", "None")] == ["(none)", "", "None"]
+
+
+def test_a_long_value_takes_no_more_memory_than_itself() -> None:
+    rows = 32_768
+    values = ["x" * 50_000, *["id"] * (rows - 2), "id\0"]
+    ones = np.ones(rows, np.int64)
+    found = count_slices({"country": values}, ones, ones, 3)["country"]
+    assert {name: sum(cells.values()) for name, cells in found.items()} == {"x" * 50_000: 1, "id": rows - 2, "id\0": 1}

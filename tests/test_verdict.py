@@ -116,11 +116,20 @@ def test_of_drift() -> None:
     without: dict[str, Any] = {**metrics, "gates": []}
     of_training = metrics["drift"]["references"][0]
     for psi, chance, kind in ((0.31, 0.02, "bad"), (0.15, 0.02, "unsure"), (0.02, 0.01, "good"), (0.31, 0.4, "good")):
-        of_training["psi"] = {**dict.fromkeys(of_training["psi"], None), "tokens": psi}
-        of_training["chance"] = {**dict.fromkeys(of_training["psi"], None), "tokens": chance}
+        of_training["psi"] = {**dict.fromkeys(of_training["psi"], 0.01), "tokens": psi}
+        of_training["chance"] = {**dict.fromkeys(of_training["psi"], 0.02), "tokens": chance}
         assert verdict(without).kind == kind
     of_training["psi"]["labels"], of_training["chance"]["labels"] = 0.2, 0.1
     assert verdict(without).reasons == ["label mix has moved."]
+
+
+def test_what_could_not_be_compared_is_not_as_before() -> None:
+    without: dict[str, Any] = {**drifted(), "gates": []}
+    for reference in without["drift"]["references"]:
+        for name in ("psi", "chance"):
+            reference[name] = {**dict.fromkeys(reference[name], 0.01), "tokens": None}
+    assert verdict(without)[:2] == ("unsure", "Not all of it could be compared.")
+    assert verdict(without).reasons == ["Not compared: length."]
 
 
 def test_of_a_failure() -> None:

@@ -25,7 +25,7 @@ from sentiment_batch.measure.gates import LEVEL
 Profile = dict[str, Any]  # as `profile_section` makes it
 
 HISTOGRAMS = ("tokens", "unknown_share", "confidence", "labels")
-_MOVED, _SHIFTED = 0.1, 0.25  # the usual rule of thumb (Siddiqi, 2006, "Credit Risk Scorecards")
+MOVED, SHIFTED = 0.1, 0.25  # the usual rule of thumb (Siddiqi, 2006, "Credit Risk Scorecards")
 _PSEUDO_ROWS = 0.5
 
 
@@ -96,11 +96,11 @@ def in_a_word(psi: float | None, chance: float | None) -> str:
     """What the figure is by the rule of thumb, if it is not what chance explains."""
     if psi is None or chance is None:
         return "not compared"
-    if psi < _MOVED:
+    if psi < MOVED:
         return "stable"
     if psi <= chance:
         return "within chance"
-    return "moved" if psi <= _SHIFTED else "shifted"
+    return "moved" if psi <= SHIFTED else "shifted"
 
 
 def _with_rows(reference: Sequence[int], night: Sequence[int]) -> list[tuple[int, int]]:

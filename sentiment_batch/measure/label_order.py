@@ -42,8 +42,6 @@ def label_order_section(matrix: list[list[int]], labels: tuple[str, ...]) -> dic
     }
 
 
-def in_order(section: dict[str, Any]) -> dict[str, Any]:
-    """The outcome of the gate on a `label_order_section`, as other gates have theirs."""
-    holds = not section["suspicious"]
-    verdict = "passes" if holds else "fails"
-    return {"condition": IN_ORDER, "value": None, "interval": None, "verdict": verdict, "holds": holds}
+def out_of_order() -> dict[str, Any]:
+    """The outcome of the condition that labels are in order, where they are not."""
+    return {"condition": IN_ORDER, "value": None, "interval": None, "verdict": "fails", "holds": False}

@@ -55,7 +55,7 @@ def quality(metrics: Document) -> Document | None:
         "matrix": _matrix(labels, cells),
         "whole_matrix": len(labels) <= _DRAWN_CELLS,
         **_classes(evaluation["per_class"], intervals.get("per_class", {})),
-        **_slices(evaluation),
+        **_slices(evaluation, _prefix(metrics)),
         "mistakes": evaluation.get("mistakes") or [],
         "trust": _trust(evaluation),
         "label_order": evaluation.get("label_order"),
@@ -129,9 +129,16 @@ def _classes(per_class: Document, intervals: Document) -> Document:
     return {"classes": classes, "classes_plot": plot, "classes_drawn": len(drawn)}
 
 
-def _slices(evaluation: Document) -> Document:
+def _prefix(metrics: Document) -> str:
+    """What is before the names of the added columns."""
+    return str(((metrics.get("identity") or {}).get("options") or {}).get("prefix", ""))
+
+
+def _slices(evaluation: Document, prefix: str) -> Document:
     found = evaluation.get("slices") or []
-    slices = [{**each, "name": _slice_name(each), "ends": each.get("intervals") or {}} for each in found[:_SLICES]]
+    slices = [
+        {**each, "name": _slice_name(each, prefix), "ends": each.get("intervals") or {}} for each in found[:_SLICES]
+    ]
     if not slices:
         return {"slices": []}
     drawn = [
@@ -143,11 +150,13 @@ def _slices(evaluation: Document) -> Document:
     return {"slices": slices, "slices_plot": plot, "slices_left": len(found) - len(slices)}
 
 
-def _slice_name(slice: Document) -> str:
-    value = slice["value"]
-    tokens = value.replace(" to ", "-").replace(" up", "+")
-    names = {"n_tokens": f"{tokens} tokens", "truncated": "cut" if value == "yes" else "not cut"}
-    return names.get(slice["column"], f"{slice['column']}: {value}")
+def _slice_name(slice: Document, prefix: str) -> str:
+    column, value = slice["column"], slice["value"]
+    if column == f"{prefix}n_tokens":
+        return f"{value.replace(' to ', '-').replace(' up', '+')} tokens"
+    if column == f"{prefix}truncated":
+        return "cut" if value == "yes" else "not cut"
+    return f"{column}: {value}"
 
 
 def _slice_note(slice: Document) -> str:

@@ -15,7 +15,8 @@ from markupsafe import Markup
 
 from sentiment_batch import __version__
 from sentiment_batch.measure import words
-from sentiment_batch.measure.drift import in_a_word
+from sentiment_batch.measure.drift import MOVED, SHIFTED, in_a_word
+from sentiment_batch.measure.long_labels import with_plain_labels
 from sentiment_batch.measure.page import comparison, drift, origin, profile, training
 from sentiment_batch.measure.quality import quality
 from sentiment_batch.measure.stamp import NAME as STAMP
@@ -39,11 +40,13 @@ def report_html(metrics: Document, texts: Mapping[int, str] | None = None) -> st
     Raises `KeyError`, `TypeError` or `ValueError` for what is no metrics JSON.
     """
     metrics = json.loads(json.dumps(metrics))  # as it comes from its file, and as it would be drawn later
+    marked = stamp(metrics, texts)
+    metrics = with_plain_labels(metrics)
     command = metrics["command"]
     return _template().render(
         title=_TITLES.get(command, f"Report of {command}"),
         stamp_name=STAMP,
-        stamp=stamp(metrics, texts),
+        stamp=marked,
         version=__version__,
         command=command,
         metrics=metrics,
@@ -65,7 +68,7 @@ def _template() -> jinja2.Template:
     named = ("between", "duration", "figure", "moment", "number", "quoted", "share", "signed", "size")
     filters = {name: getattr(words, name) for name in named}
     filters |= {"label": _label, "line": _line, "gate": _gate}
-    environment.globals["in_a_word"] = in_a_word
+    environment.globals |= {"in_a_word": in_a_word, "moved": MOVED, "shifted": SHIFTED}
     environment.filters |= {name: _of_what_is_there(each) for name, each in filters.items()}
     return environment.from_string(files(__package__).joinpath(_TEMPLATE).read_text(encoding="utf-8"))
 

@@ -12,6 +12,7 @@ from sentiment_batch.measure.metrics import Metrics
 Cells = dict[str, dict[str, dict[str, int]]]  # by column, by value: how many rows by the number of the cell
 
 SLICES = 100  # of a column at most: more are no slices but rows
+SLICE_CHARACTERS = 60  # of a value: a longer one may be a review
 OWN = ("n_tokens", "truncated")  # the added columns by which every split is cut
 _LENGTHS = (1, 8, 16, 32, 64, 128, 256)
 _NAMES = (*(f"{low} to {high - 1}" for low, high in pairwise(_LENGTHS)), f"{_LENGTHS[-1]} up")
@@ -34,9 +35,10 @@ def count_slices(values: Mapping[str, Iterable[str]], true: np.ndarray, predicte
     cells = true * labels + predicted
     found: Cells = {}
     for column, of_rows in values.items():
-        names, numbers = np.unique(np.array(list(of_rows), object).astype(str), return_inverse=True)
+        names: dict[str, int] = {}
+        numbers = np.fromiter((names.setdefault(value, len(names)) for value in of_rows), np.int64, len(true))
         found[column] = {}
-        for number, name in enumerate(names.tolist()):
+        for name, number in names.items():
             there, counts = np.unique(cells[numbers == number], return_counts=True)
             found[column][name] = dict(zip(map(str, there.tolist()), counts.tolist(), strict=True))
     return found

@@ -26,6 +26,7 @@ _CONDITION = re.compile(r"\s*(\w+)(?:\[([^\]]+)\])?\s*(>=|<=|>|<)\s*(\S+)\s*")
 DRIFTS = {"tokens": "length", "unknown_share": "unknown words", "confidence": "confidence", "labels": "label mix"}
 _DRIFT_FIGURES = {"psi": "PSI", "jensen_shannon": "Jensen-Shannon divergence"}
 _MOVES = ("moved", "shifted")  # what `in_a_word` says of a histogram that is not as it was
+_SAID = ("stable", "within chance", *_MOVES)  # and of any that was compared
 
 
 class Verdict(NamedTuple):
@@ -200,6 +201,10 @@ def _of_drift(metrics: Document) -> Verdict:
         return Verdict("bad", "This night's texts are not like those before.", reasons)
     if moved:
         return Verdict("unsure", "This night's texts have moved a little.", reasons)
+    compared = {name for name, word in found if word in _SAID}
+    lacking = [words for name, words in DRIFTS.items() if name not in compared]
+    if lacking:
+        return Verdict("unsure", "Not all of it could be compared.", [f"Not compared: {', '.join(lacking)}."])
     return Verdict("good", "This night's texts are like those before.", [])
 
 
