@@ -110,7 +110,8 @@ def test_a_part_that_is_not_as_it_was_is_refused(
     column = pq.ParquetFile(part).metadata.row_group(0).column(2)
     assert column.path_in_schema == "confidence"
     flipped = bytearray(whole)
-    flipped[column.data_page_offset + column.total_compressed_size - 1] ^= 1
+    first = column.dictionary_page_offset or column.data_page_offset
+    flipped[first + column.total_compressed_size - 1] ^= 1
     part.write_bytes(flipped)
     with pytest.raises(InputError, match=r"part-00002\.parquet cannot be read"):
         rows_of(output)
