@@ -40,6 +40,8 @@ def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_model(tmp_path_factory.mktemp("other_model"), ("positive", "mixed", "negative"), 2)
 
 
+BLANK, REJECTED = 20, (0, 7, 180, 230)  # rows without a text, and those that cannot be read
+WITHOUT = (BLANK, *REJECTED)
 ROWS = [*sample_rows("test")[:100], *((text, LABELS[row % 3]) for row, text in enumerate(random_texts(150)))]
 
 
@@ -47,9 +49,9 @@ ROWS = [*sample_rows("test")[:100], *((text, LABELS[row % 3]) for row, text in e
 def data(tmp_path: Path) -> list[Path]:
     """Two files, with rows that cannot be read and one without a text among them."""
     lines = [f"{text}\t{label}" for text, label in ROWS]
-    for place in (0, 7, 180, 230):
+    for place in REJECTED:
         lines[place] += "\tone field too many"
-    lines[20] = "\tneutral"
+    lines[BLANK] = "\tneutral"
     paths = [tmp_path / "a.tsv", tmp_path / "b.tsv"]
     for path, part in zip(paths, (lines[:160], lines[160:]), strict=True):
         path.write_text("text\tlabel\n" + "".join(f"{line}\n" for line in part), encoding="utf-8")
@@ -74,16 +76,26 @@ def metrics_of(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "metrics.json").read_text()))
 
 
-def expected(old: Path, new: Path) -> pd.DataFrame:
-    """What both models say of the rows, one by one; `row` is the number among all of them."""
-    frame = (
-        pd.DataFrame(ROWS, columns=["text", "true"]).drop(index=[0, 7, 20, 180, 230]).rename_axis("row").reset_index()
-    )
+def expected(old: Path, new: Path, chunk_rows: int = 160, without: tuple[int, ...] = WITHOUT) -> pd.DataFrame:
+    """What both models say of the rows, labelled in the same chunks; `row` is the number among all of them."""
+    frame = pd.DataFrame(ROWS, columns=["text", "true"]).drop(index=list(without)).rename_axis("row").reset_index()
     for side, folder in (("old", old), ("new", new)):
         labeller = Labeller(str(folder), dtype="float32", batch_tokens=64)
-        table = labeller(pa.table({"text": frame["text"].tolist()})).to_pandas().drop(columns="text")
+        chunks = [pa.table({"text": texts.tolist()}) for _, texts in frame["text"].groupby(frame["row"] // chunk_rows)]
+        table = pa.concat_tables([labeller(chunk) for chunk in chunks]).to_pandas().drop(columns="text")
         frame = frame.join(table.rename(columns=lambda name, side=side: f"{side}_{name}"))
     return frame
+
+
+def outputs_said(old: Path, new: Path, prefix: str) -> pd.DataFrame:
+    """The same of two outputs, the new one of which has the prefix."""
+    frame = pd.DataFrame(ROWS, columns=["text", "true"]).rename_axis("row").reset_index()
+    frame = frame.drop(index=[row for row in WITHOUT if row != BLANK]).reset_index(drop=True)
+    for side, folder, before in (("old", old, ""), ("new", new, prefix)):
+        table = pd.read_parquet(folder)
+        table = table[[name for name in table.columns if name.startswith(before) and name not in ("text", "label")]]
+        frame = frame.join(table.rename(columns=lambda name, side=side, before=before: f"{side}_{name[len(before) :]}"))
+    return frame[frame["row"] != BLANK]
 
 
 def check_figures(folder: Path, frame: pd.DataFrame, labels: tuple[str, ...], same_labels: bool = True) -> None:
@@ -98,10 +110,10 @@ def check_figures(folder: Path, frame: pd.DataFrame, labels: tuple[str, ...], sa
     flipped = flipped.assign(change=change).set_index("row").loc[changes["row"]]
     assert len(changes) == comparison["flips"] > 50
     assert changes["change"].is_monotonic_decreasing
-    np.testing.assert_allclose(changes["change"], flipped["change"], atol=1e-5)
+    np.testing.assert_allclose(changes["change"], flipped["change"], atol=1e-4)
     assert changes["old"].tolist() == flipped[names[0]].tolist()
     assert changes["new"].tolist() == flipped[names[1]].tolist()
-    np.testing.assert_allclose(changes["new_confidence"], flipped["new_confidence"], atol=1e-5)
+    np.testing.assert_allclose(changes["new_confidence"], flipped["new_confidence"], atol=1e-4)
     assert changes["true"].tolist() == flipped["true"].tolist()
     assert changes["text"].tolist() == flipped["text"].tolist()
     rows = pq.read_table(folder / "changes.parquet").drop_columns(["text"]).to_pylist()
@@ -136,11 +148,10 @@ def test_two_models_on_data(
     old = scored(program, tiny_model, data, tmp_path / "old", "--shard-rows", 70)
     new = scored(program, new_model, data, tmp_path / "new", "--shard-rows", 45, "--prefix", "sb_")
     assert compared(program, old, new, tmp_path / "again", *options).code == 0
-    check_figures(tmp_path / "again", frame, LABELS)
+    check_figures(tmp_path / "again", outputs_said(old, new, "sb_"), LABELS)
     again = metrics_of(tmp_path / "again")
     assert again["rows"] == metrics["rows"]
-    without = [{**each["comparison"], "changed": []} for each in (metrics, again)]
-    assert without[0] == without[1]
+    assert again["comparison"]["without_label"] == {"old": 1, "new": 1}
     assert again["old"]["kind"] == "output"
     assert again["old"]["job_id"] == json.loads((old / "_SUCCESS").read_text())["job_id"]
     assert again["new"]["digest"] == metrics["new"]["digest"]
@@ -157,7 +168,7 @@ def test_models_with_other_labels(
     ended = compared(program, tiny_model, other_model, tmp_path / "out", *of_data(data), *SAME_BITS, *options)
     assert ended.code == 0
     assert "1 of OLD's are not NEW's, 1 of NEW's not OLD's; `change` is that of the confidence" in ended.err
-    check_figures(tmp_path / "out", expected(tiny_model, other_model), (*LABELS, "mixed"), same_labels=False)
+    check_figures(tmp_path / "out", expected(tiny_model, other_model, 32), (*LABELS, "mixed"), same_labels=False)
     by_label = metrics_of(tmp_path / "out")["comparison"]["by_label"]
     assert by_label["neutral"]["flip_rate"] == 1
     assert by_label["mixed"] == {"rows": 0, "flips": 0, "flip_rate": None, "interval": None}
@@ -174,13 +185,12 @@ def test_a_dump_without_labels_and_the_largest_changes_alone(
     comparison, changes = metrics_of(tmp_path / "out")["comparison"], pd.read_parquet(tmp_path / "out/changes.parquet")
     assert comparison["quality"] is None
     assert list(changes.columns) == ["row", "old", "new", "old_confidence", "new_confidence", "change"]
-    frame = expected(tiny_model, new_model)
+    frame = expected(tiny_model, new_model, 64, without=())
     names = [f"prob_{label}" for label in LABELS]
     change = np.max([(frame[f"old_{name}"] - frame[f"new_{name}"]).abs() for name in names], axis=0)
     flipped = frame.assign(change=change)[frame["old_predicted_label"] != frame["new_predicted_label"]]
-    there = set(flipped.nlargest(7, "change")["row"])
     assert len(changes) == len(comparison["changed"]) == 7
-    assert len(there & set(changes["row"])) >= 6, "but for rows that were rejected in the other test"
+    np.testing.assert_allclose(changes["change"], flipped["change"].nlargest(7), atol=1e-4)
     assert "flips" in ended.out
     assert "quality" not in ended.out
 
