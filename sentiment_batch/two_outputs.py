@@ -72,8 +72,8 @@ class TwoOutputs:
                 )
             if self.label_of_both and not _same(old.column(self.label_of_both), new.column(self.label_of_both)):
                 raise InputError(
-                    f"{self.old.path} and {self.new.path} have other true labels in {shown(self.label_of_both)!r}, from "
-                    f"row {int(rows[0]):,} of the data on: it was edited between them; make both of the same inputs"
+                    f"{self.old.path} and {self.new.path} differ in {shown(self.label_of_both)!r}, the true labels, "
+                    f"from row {int(rows[0]):,} on: the data was edited between them; make both of the same inputs"
                 )
             progress.add(2 * len(rows))
             yield self._paired(rows, old, new)
