@@ -1,5 +1,6 @@
 import gzip
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -453,3 +454,31 @@ def test_an_output_that_is_its_own_successor(
     assert ended.code == 0
     assert "flips     0 of 245 rows (0.00%, 95%: 0.00% to 1.54%)" in ended.out
     assert len(pd.read_parquet(tmp_path / "out" / "changes.parquet")) == 0
+
+
+def test_labels_that_were_edited_between_two_outputs_are_not_taken_for_both(
+    tiny_model: Path, new_model: Path, tmp_path: Path, program: Program
+) -> None:
+    """In its middle, so that neither size nor ends say so; and the parts, whose hashes would, are cut otherwise."""
+    lines = [f"{text} {number}\t{LABELS[number % 3]}\n" for number, text in enumerate(random_texts(600) * 4)]
+    path = tmp_path / "a.tsv"
+    path.write_text("text\tlabel\n" + "".join(lines), encoding="utf-8")
+    old = scored(program, tiny_model, [path], tmp_path / "old", "--shard-rows", 700)
+    lines[1_200] = lines[1_200].replace("\tpositive", "\tnegative")
+    assert LABELS[0] == "positive"
+    path.write_text("text\tlabel\n" + "".join(lines), encoding="utf-8")
+    new = scored(program, new_model, [path], tmp_path / "new", "--shard-rows", 900)
+    ended = compared(program, old, new, tmp_path / "out", "--label-column", "label")
+    assert ended.code == 3
+    assert "differ in 'label', the true labels, from row " in ended.err
+    assert compared(program, old, new, tmp_path / "out").code == 0, "without them nothing is measured by them"
+
+
+def test_a_model_that_cuts_texts_otherwise_is_another_job(
+    data: list[Path], tiny_model: Path, tmp_path: Path, program: Program
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model, model)
+    assert compared(program, tiny_model, model, tmp_path / "out", *of_data(data)).code == 0
+    (model / "training.json").write_text(json.dumps({"max_length": 4}))
+    assert compared(program, tiny_model, model, tmp_path / "out", *of_data(data)).code == 4

@@ -431,6 +431,7 @@ def test_texts_come_from_the_predictions(split: Path, tiny_model: Path, tmp_path
         ('{"command": "run", "steps": {}}', "tells of a whole run"),
         ('{"command": "score"}', "is not a metrics JSON as this program writes them (KeyError"),
         ('{"command": "evaluate", "evaluation": {"rows": 3}}', "is not a metrics JSON as this program writes them"),
+        ('{"command": "score", "rows": NaN}', "is no metrics JSON"),
     ],
 )
 def test_what_is_no_metrics_json_is_exit_3(content: str | None, said: str, tmp_path: Path, program: Program) -> None:
@@ -439,6 +440,25 @@ def test_what_is_no_metrics_json_is_exit_3(content: str | None, said: str, tmp_p
     ended = program("report", tmp_path / "a.json", "--output", tmp_path / "page.html")
     assert (ended.code, said in ended.err) == (3, True), ended.err
     assert not (tmp_path / "page.html").exists()
+
+
+def test_rows_of_mistakes_that_are_none(tmp_path: Path, program: Program) -> None:
+    hostile = {"command": "evaluate", "evaluation": {"mistakes": [{"row": "x"}]}}
+    (tmp_path / "a.json").write_text(json.dumps(hostile))
+    ended = program("report", tmp_path / "a.json", "--output", tmp_path / "page.html", "--show-texts")
+    assert ended.code == 3
+    assert "is not a metrics JSON as this program writes them" in ended.err or "predictions.parquet" in ended.err
+
+
+def test_what_is_published_never_changes(tmp_path: Path, program: Program) -> None:
+    out = tmp_path / "out"
+    (out / "charts").mkdir(parents=True)
+    (out / "_SUCCESS").write_text("{}")
+    (tmp_path / "a.json").write_text(json.dumps(scored()))
+    for page in ("_report.html", "page.html", "charts/page.html"):
+        ended = program("report", tmp_path / "a.json", "--output", out / page)
+        assert (ended.code, "which is published and never changes" in ended.err) == (2, True)
+        assert not (out / page).exists()
 
 
 def test_outputs_that_are_none(tmp_path: Path, program: Program) -> None:

@@ -70,6 +70,13 @@ def test_a_gate_that_the_split_cannot_decide_is_left_to_the_job(job: Path, progr
     assert program("run", job, *gate, "--set", "evaluate.on_undecidable=pass").code == 0
 
 
+def test_a_baseline_that_is_none_costs_no_training(job: Path, tmp_path: Path, program: Program) -> None:
+    ended = program("run", job, "--set", "evaluate.gate_baseline=nowhere")
+    assert ended.code == 3
+    assert "--gate-baseline nowhere is no finished evaluation" in ended.err
+    assert not (tmp_path / "model").exists()
+
+
 def test_a_failed_gate_labels_nothing(job: Path, tmp_path: Path, program: Program) -> None:
     ended = program("run", job, "--set", "evaluate.gate=accuracy>=0.999", "--metrics", "metrics.json")
     assert ended.code == 9
