@@ -184,7 +184,7 @@ def compared(with_labels: bool = True) -> dict[str, Any]:
         "by_label": {label: {**each, "interval": [0.01, 0.2]} for label, each in by_label.items()},
         "changed": [
             {
-                **{"row": 12, "old": "positive", "new": "negative"},
+                **{"row": 12, "true": "negative", "old": "positive", "new": "negative"},
                 **{"old_confidence": 0.97, "new_confidence": 0.93, "change": 0.9},
             }
         ],

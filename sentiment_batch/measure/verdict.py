@@ -138,7 +138,8 @@ def _of_score(metrics: Document) -> Verdict:
 def _without_label(rows: Document) -> Iterator[str]:
     if rows["rejected"]:
         share = rows["rejected"] / rows["in"]
-        yield f"{rows['rejected']:,} rows ({share:.2%}) could not be read; the files in _rejects say where and why."
+        count = "1 row" if rows["rejected"] == 1 else f"{rows['rejected']:,} rows"
+        yield f"{count} ({share:.2%}) could not be read; the files in _rejects say where and why."
     blank = rows["empty"] + rows["null"]
     if blank:
         yield f"{blank:,} rows have no text, and so no label."
