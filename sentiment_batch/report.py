@@ -2,7 +2,6 @@
 
 import logging
 import os
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sentiment_batch.config import ReportOptions
-from sentiment_batch.disk import make_folders, replace_file
 from sentiment_batch.errors import InputError, ModelRefused, UsageError
 from sentiment_batch.finished import PREDICTIONS
 from sentiment_batch.logs import message_of
@@ -22,8 +20,7 @@ from sentiment_batch.model.inspection import parse_json
 from sentiment_batch.remote import is_url
 from sentiment_batch.write.commit import Work, open_store, settle_bytes
 from sentiment_batch.write.manifest import MARKER
-from sentiment_batch.write.scratch import write_scratch
-from sentiment_batch.write.store import Store
+from sentiment_batch.write.store import Store, write_file
 
 REPORT = "report.html"
 _NEEDED = ("jinja2", "markupsafe", "matplotlib")
@@ -61,7 +58,7 @@ def report(options: ReportOptions) -> None:
     except Exception as error:
         what = f"{options.metrics} is not a metrics JSON as this program writes them ({message_of(error)})"
         raise InputError(f"{what}; give one that is") from error
-    _write(target, page)
+    write_file(options.output, page)
     log.info("drawn: %s", options.output)
 
 
@@ -160,13 +157,3 @@ def _quiet_matplotlib() -> Iterator[None]:
         logger.setLevel(level)
         if chosen is None and (made := os.environ.pop(_CACHE, None)):
             shutil.rmtree(made, ignore_errors=True)
-
-
-def _write(target: Path, page: bytes) -> None:
-    make_folders(target.parent)
-    scratch = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-    write_scratch(scratch, page)
-    try:
-        replace_file(scratch, target)
-    finally:
-        scratch.unlink(missing_ok=True)
