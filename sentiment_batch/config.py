@@ -12,6 +12,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from sentiment_batch.deadline import deadline_of
 from sentiment_batch.errors import UsageError
 
 _MAX_DROP = 0.01
@@ -199,7 +200,17 @@ class ScoreOptions(ReadOptions, CacheOptions, LabelOptions, MetricsOptions, LogO
         metavar="N",
         minimum=1,
     )
+    deadline: str | None = option(
+        None,
+        help="Stop between two parts, with exit code 10, rather than begin one that will not be done by then: HH:MM, "
+        "when the clock shows it next, or a duration such as 90m or 2h30m. The same command again goes on.",
+        metavar="WHEN",
+    )
     overwrite: bool = option(False, help="Replace an output that belongs to another job.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        deadline_of(self.deadline)
 
 
 @dataclass(frozen=True, kw_only=True)

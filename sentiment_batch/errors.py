@@ -10,6 +10,7 @@
     |   `-- AccessRefused    2    an object store that these credentials do not open: no retry helps
     |-- ModelRefused         8    the model folder is unsafe or inconsistent
     |-- GateFailed           9    a quality gate did not hold
+    |-- DeadlineReached     10    stopped at the deadline; run again to go on
     `-- Stopped          128+n    stopped by signal n (130 SIGINT, 143 SIGTERM); run again to go on
 
 A message says what is wrong, where, and what to do, in one line. `cli.main` turns it into `error: ...` and the code.
@@ -80,6 +81,10 @@ class GateFailed(SentimentBatchError):
     def __init__(self, message: str, metrics: dict[str, Any]):
         super().__init__(message)
         self.metrics: dict[str, Any] = metrics
+
+
+class DeadlineReached(SentimentBatchError):
+    exit_code = 10
 
 
 class Stopped(SentimentBatchError):

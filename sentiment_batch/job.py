@@ -19,7 +19,7 @@ ROW_FORMAT = 5  # goes up when the same job would give other rows or counts: par
 # What may differ between two runs of one job: none of it changes a row. The model counts by its digest, its calibration
 # by its temperature, the inputs by their content.
 _NOT_IDENTITY = {
-    *("model", "calibrated", "input", "format", "output", "device", "max_reject_rate", "overwrite"),
+    *("model", "calibrated", "input", "format", "output", "device", "max_reject_rate", "deadline", "overwrite"),
     *("workers", "metrics", "prometheus", "xcom", "progress", "log_format", "debug"),
 }
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from sentiment_batch import MADE_BY
 from sentiment_batch.config import ScoreOptions
-from sentiment_batch.errors import AccessRefused, OutputConflict, TooManyRejects, UsageError
+from sentiment_batch.deadline import Deadline, deadline_of
+from sentiment_batch.errors import AccessRefused, DeadlineReached, OutputConflict, TooManyRejects, UsageError
 from sentiment_batch.job import Job, kept_columns, required_columns
 from sentiment_batch.labelling import model_section, open_labeller, rejects_in_words
 from sentiment_batch.measure.counts import Counts, add
@@ -48,12 +49,12 @@ log = logging.getLogger(__name__)
 def score(options: ScoreOptions) -> Metrics:
     """Label the inputs into `options.output` and return the metrics; those of the finished job if it was done before.
 
-    Raises `UsageError`, `InputError`, `ModelRefused`, `OutputConflict`, `Busy`, `TooManyRejects`, `EnvironmentFailure`
-    or `Stopped`, and `OSError` or `MemoryError` of the machine. Whichever it is, this job's output is published whole
-    (something failed behind its commit) or not at all; and, unless the error says otherwise, its sealed parts are kept,
-    and the same call, when what the error names is mended, goes on behind them.
+    Raises `UsageError`, `InputError`, `ModelRefused`, `OutputConflict`, `Busy`, `TooManyRejects`, `EnvironmentFailure`,
+    `DeadlineReached` or `Stopped`, and `OSError` or `MemoryError` of the machine. Whichever it is, this job's output is
+    published whole (something failed behind its commit) or not at all; and, unless the error says otherwise, its sealed
+    parts are kept, and the same call, when what the error names is mended, goes on behind them.
     """
-    clock = Clock()
+    clock, deadline = Clock(), deadline_of(options.deadline)
     _check_output(options)
     labeller = open_labeller(options, options.text_column)
     inputs = open_inputs(options.input, options.format, options.columns, required_columns(options))
@@ -66,12 +67,12 @@ def score(options: ScoreOptions) -> Metrics:
         log.info("done already: %s", options.output)
         return {**metrics, "already_done": True}
     try:
-        return _label(job, claimed, clock)
+        return _label(job, claimed, clock, deadline)
     finally:
         claimed.release()
 
 
-def _label(job: Job, work: Work, clock: Clock) -> Metrics:
+def _label(job: Job, work: Work, clock: Clock, deadline: Deadline) -> Metrics:
     shards = planned_shards(job, work)
     say_if_empty(job.inputs, shards)
     total = sum(planned.shard.rows for planned in shards)
@@ -85,10 +86,13 @@ def _label(job: Job, work: Work, clock: Clock) -> Metrics:
         started = time.perf_counter()
         with Progress(total, job.options.progress, done=done) as progress:
             _check_rejects(job, parts, bad, total, work)
-            for part in crew.sealed(left, progress):
+            at_once = len(crew.workers) or 1
+            in_time = deadline.in_time(left, lambda planned: planned.shard.rows, lambda: progress.done_here, at_once)
+            for part in crew.sealed(in_time, progress):
                 parts[part.seal["shard"]] = part
                 bad += _without_fair_label(part.seal)
                 _check_rejects(job, parts, bad, total, work)
+            _check_deadline(job, work, parts)
             sealed = settled_parts(job, work, shards, parts, progress)
     seconds, effort = time.perf_counter() - started, asdict(job.labeller.effort)
     performance = performance_section(
@@ -107,6 +111,15 @@ def _label(job: Job, work: Work, clock: Clock) -> Metrics:
     settle_json(work, MARKER, made)
     work.publish()
     return metrics
+
+
+def _check_deadline(job: Job, work: Work, parts: list[Part | None]) -> None:
+    """Raise if there was no time for some of the parts."""
+    if lacking := sum(part is None for part in parts):
+        raise DeadlineReached(
+            f"stopped for --deadline {job.options.deadline}: {len(parts) - lacking:,} of {len(parts):,} parts are in "
+            f"{work.store.url}, and nothing is published; run the same command to go on"
+        )
 
 
 def _same_rows(there: Metrics, ours: Metrics) -> bool:

@@ -16,7 +16,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -72,24 +72,24 @@ class Crew:
         """Of all workers together."""
         return sum(worker.peak_rss_bytes for worker in self.workers)
 
-    def sealed(self, shards: list[PlannedShard], progress: Tally) -> Iterator[Part]:
+    def sealed(self, shards: Iterable[PlannedShard], progress: Tally) -> Iterator[Part]:
         """The parts of the shards, which are begun in their order, each when it is sealed; then the workers end.
 
-        What a worker raises is raised here. A worker that dies is an `EnvironmentFailure`.
+        The next shard is asked for when it can be begun. What a worker raises is raised here. A worker that dies is an
+        `EnvironmentFailure`.
         """
         if not self.workers:
             yield from (sealed_part(self.job, self.work, planned, progress) for planned in shards)
             return
-        waiting, left = iter(shards), len(shards)
-        for worker in self.workers:
-            _hand(worker, next(waiting, None))
-        for worker, (part, effort, worker.peak_rss_bytes) in _heard(self.workers, _SEALED, progress):
-            _hand(worker, next(waiting, None))
+        waiting = iter(shards)
+        begun = sum(_hand(worker, next(waiting, None)) for worker in self.workers)
+        heard = _heard(self.workers, _SEALED, progress)
+        while begun:
+            worker, told = next(heard)
+            part, effort, worker.peak_rss_bytes = told
+            begun += _hand(worker, next(waiting, None)) - 1
             self.job.labeller.effort.add(effort)
             yield part
-            left -= 1
-            if not left:
-                break
         _end(self.workers)
 
 
@@ -154,10 +154,12 @@ def _safe_path() -> Iterator[None]:
             os.environ[_SAFE_PATH] = before
 
 
-def _hand(worker: _Worker, planned: PlannedShard | None) -> None:
+def _hand(worker: _Worker, planned: PlannedShard | None) -> int:
+    """How many shards it got to do: one, if there is one."""
     if planned:
         with suppress(OSError):  # it has died: who listens to it will say so
             worker.connection.send(planned)
+    return int(planned is not None)
 
 
 def _heard(workers: list[_Worker], kind: str, progress: Tally | None = None) -> Iterator[tuple[_Worker, Any]]:
