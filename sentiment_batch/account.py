@@ -136,6 +136,8 @@ def _write(name: str, path: str, options: Any, metrics: Metrics, ended: Metrics 
 
 def _place(options: Any) -> dict[str, str]:
     """What tells the series of one job from those of another."""
+    if night := getattr(options, "night", None):
+        return {"night": one_line(night), **({"model": one_line(options.model)} if options.model else {})}
     for label, name in (("output", "output"), ("job_file", "job"), ("model", "model")):
         if found := getattr(options, name, None):
             return {label: one_line(found)}

@@ -15,6 +15,7 @@ from sentiment_batch.measure.paired import unpaired_intervals
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.two_outputs import differing_inputs, open_outputs
 
+_DECIDE_LABELS = ("digest", "labels", "max_length", "engine", "device", "dtype", "float_dtype", "batch_tokens")
 _FIGURES = ("accuracy", "macro_f1")
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,8 @@ def open_baseline(path: str) -> Finished:
 def baseline_section(baseline: Finished, ours: Finished, label_column: str) -> Metrics:
     """{path, job_id, paired, accuracy, macro_f1, difference, intervals}: the earlier figures, and ours less these.
 
-    Where both are of the same rows they are paired row by row, as `compare` does. Else what is between them is as sure
+    Where both are of the same rows they are paired row by row, as `compare` does; if it is the same model, on the same
+    engine, there is nothing between them that chance could have moved. Else what is between them is as sure
     as either figure is for itself, which is much less; a warning says so.
     """
     old, new = baseline.metrics["evaluation"], ours.metrics["evaluation"]
@@ -50,6 +52,8 @@ def baseline_section(baseline: Finished, ours: Finished, label_column: str) -> M
     if reason is None:
         quality = _quality(baseline, ours, label_column)
         figures, difference, intervals = quality["old"], quality["difference"], quality["intervals"]
+        if intervals and _is_same_model(baseline, ours):
+            intervals = {**intervals, **{name: [difference[name]] * 2 for name in _FIGURES}}
     else:
         log.warning(
             "%s was measured on other rows (%s): what is between the two is less sure than on the same ones",
@@ -69,10 +73,15 @@ def baseline_section(baseline: Finished, ours: Finished, label_column: str) -> M
     }
 
 
+def _is_same_model(baseline: Finished, ours: Finished) -> bool:
+    models = [each.metrics["model"] for each in (baseline, ours)]
+    return all(models[0].get(name) == models[1].get(name) for name in _DECIDE_LABELS)
+
+
 def drop_gate(section: Metrics, max_drop: float, on_undecidable: str) -> dict[str, Any]:
     """The outcome of the gate that macro F1 is not lower by more than that; its value is ours less the baseline's."""
     figure = "macro_f1_difference"
-    gate = Gate(f"{figure}>={-max_drop:g}", figure, None, ">=", -max_drop)
+    gate = Gate(f"{figure}>={-max_drop or 0:g}", figure, None, ">=", -max_drop)
     difference, intervals = section["difference"]["macro_f1"], section["intervals"]
     ends = {figure: intervals["macro_f1"]} if intervals else None
     return gate.outcome({figure: difference, "intervals": ends}, on_undecidable)

@@ -271,7 +271,8 @@ def _main() -> None:
 
 def _tell_refusal(command: str, values: dict[str, Any], error: UsageError) -> None:
     """Have the files that the command is to write say why it did not begin, as far as its options could be read."""
-    if any(values.get(each.name) for each in fields(MetricsOptions)):
+    writes = issubclass(COMMANDS.get(command, object), MetricsOptions)  # `report` reads what it calls metrics
+    if writes and any(values.get(each.name) for each in fields(MetricsOptions)):
         from sentiment_batch.account import write_refusal
 
         write_refusal(command, SimpleNamespace(**values), error)

@@ -253,6 +253,8 @@ class EvaluateOptions(ReadOptions, CacheOptions, LabelOptions, MetricsOptions, L
         super().__post_init__()
         if self.text_column in self.slice:
             raise UsageError(f"--slice {self.text_column} is the column of the texts; slice by one of few short values")
+        if self.label_column in self.slice:
+            raise UsageError(f"--slice {self.label_column} is the column of the labels, whose figures are there anyhow")
         if self.gate_baseline is None and self.max_drop != _MAX_DROP:
             raise UsageError("--max-drop needs an earlier evaluation: give --gate-baseline")
 

@@ -40,6 +40,8 @@ def report(options: ReportOptions) -> None:
         raise UsageError(f"--output {options.output}: a page is written to a local file; copy it there afterwards")
     if os.path.realpath(options.output) == os.path.realpath(options.metrics):
         raise UsageError(f"--output {options.output} is the metrics JSON itself; name another file")
+    if os.path.isdir(options.output):
+        raise UsageError(f"--output {options.output} is a folder; name a file in it")
     folder, _, name = options.metrics.rpartition("/")
     store = open_store(folder or ("/" if options.metrics.startswith("/") else "."))
     metrics = _read_metrics(store, name, options.metrics)

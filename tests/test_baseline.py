@@ -1,6 +1,7 @@
 """baseline.py and conditions.py: an evaluation against an earlier one, on the same rows and on others."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +50,30 @@ def test_the_same_model_does_not_drop(splits: Path, tiny_model: Path, tmp_path: 
         assert code == 0, err
     found = metrics_of(tmp_path / "new")
     assert found["baseline"]["paired"]
-    assert abs(found["baseline"]["difference"]["macro_f1"]) < 0.01
+    assert found["baseline"]["difference"]["macro_f1"] == 0
     assert found["gates"][0]["condition"] == "macro_f1_difference>=-0.03"
+    assert found["baseline"]["intervals"]["macro_f1"] == [0, 0]
+    assert evaluated(*arguments, tmp_path / "new", *given[:2], "--max-drop", "0")[0] == 0
+
+
+def test_another_model_that_says_the_same_is_no_proof(
+    splits: Path, tiny_model: Path, tmp_path: Path, program: Program
+) -> None:
+    """On so many rows; how many it takes follows from the interval."""
+    other = tmp_path / "other"
+    shutil.copytree(tiny_model, other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "hidden_dropout_prob": 0.2}))
+    assert evaluated(program, tiny_model, splits / "good.tsv", tmp_path / "old")[0] == 0
+    arguments = (program, other, splits / "good.tsv", tmp_path / "new", "--gate-baseline", tmp_path / "old")
+    code, err = evaluated(*arguments, "--max-drop", "0.001")
+    assert code == 9
+    assert f"{ROWS} rows cannot decide macro_f1_difference>=-0.001 (it is 0.0000" in err
+    found = metrics_of(tmp_path / "new")
     low, high = found["baseline"]["intervals"]["macro_f1"]
-    assert -0.03 < low <= 0 <= high < 0.03, "paired: either figure alone is sure to some .025"
-    again = (*arguments, tmp_path / "new", *given[:2], "--max-drop", "0")
-    code, err = evaluated(*again)
-    assert code == 9, "the folder was there, and its gates are tonight's"
-    assert f"{ROWS} rows cannot decide macro_f1_difference>=-0 (it is " in err
-    assert evaluated(*again, "--on-undecidable", "pass")[0] == 0
+    assert -0.03 < low < 0 < high < 0.03, "paired: either figure alone is sure to some .025"
+    assert evaluated(*arguments, "--max-drop", "0.001", "--on-undecidable", "pass")[0] == 0
+    assert evaluated(*arguments, "--max-drop", "0.03")[0] == 0
 
 
 def test_a_worse_model_is_found_row_by_row(splits: Path, tiny_model: Path, tmp_path: Path, program: Program) -> None:

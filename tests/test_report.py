@@ -442,6 +442,17 @@ def test_what_is_no_metrics_json_is_exit_3(content: str | None, said: str, tmp_p
     assert not (tmp_path / "page.html").exists()
 
 
+def test_a_mistake_in_the_command_costs_no_metrics(tmp_path: Path, program: Program) -> None:
+    """What `report` reads has the name of what other commands write."""
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(scored()))
+    before = path.read_bytes()
+    for rest in ((), ("--output", tmp_path / "page.html", "extra"), ("--output", tmp_path, "--show-texts", "extra")):
+        assert program("report", path, *rest).code == 2
+        assert path.read_bytes() == before
+    assert program("report", path, "--output", tmp_path).code == 2
+
+
 def test_rows_of_mistakes_that_are_none(tmp_path: Path, program: Program) -> None:
     hostile = {"command": "evaluate", "evaluation": {"mistakes": [{"row": "x"}]}}
     (tmp_path / "a.json").write_text(json.dumps(hostile))

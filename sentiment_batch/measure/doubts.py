@@ -5,6 +5,7 @@ from typing import Any
 
 ENOUGH_ROWS = 100  # fewer may well be all alike
 NEARLY_ALL = 0.9
+MANY_UNKNOWN = 0.2  # of the tokens; of texts like those that a vocabulary was made from it is 1 or 2 % at most
 LABEL_CHARACTERS = 40  # a longer one may be a review, if the model was trained on the wrong column
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,10 @@ def doubts(metrics: dict[str, Any]) -> list[str]:
         if rows["truncated"] > NEARLY_ALL * scored:
             length = metrics["model"]["max_length"]
             found.append(f"{rows['truncated']:,} of {scored:,} texts were cut to --max-length, {length} tokens")
+        profile = metrics.get("profile")
+        if profile and profile["unknown_tokens"] > MANY_UNKNOWN * profile["all_tokens"]:
+            share = profile["unknown_tokens"] / profile["all_tokens"]
+            found.append(f"the model does not know {share:.0%} of the tokens (is it one of the texts' language?)")
         evaluation = metrics.get("evaluation")
         if evaluation and not evaluation["rows"]:
             found.append("no row has a label that the model knows (is --label-column the right one?)")

@@ -26,6 +26,7 @@ _SEED = 0  # the same matrix has the same intervals
 _CELLS_AT_A_TIME = 2**22
 _FEW = 10
 DEVIATIONS = 1.959963984540054  # of the normal distribution, within which is `LEVEL` of it
+_MACRO = ("f1", "precision", "recall")
 _BY_CLASS = ("precision", "recall", "f1")
 
 
@@ -43,7 +44,7 @@ def evaluation_section(matrix: list[list[int]], labels: tuple[str, ...]) -> Metr
 
     As scikit-learn counts them with `labels=` all of the model's: a class without rows or without predictions has 0
     for what is undefined, and is part of the macro average (macro F1 is the mean of the classes' F1, not the F1 of the
-    means).
+    means). Without rows there is no figure of all: None.
     """
     cells = np.asarray(matrix, np.int64)
     total, support = int(cells.sum()), cells.sum(axis=1)
@@ -55,7 +56,7 @@ def evaluation_section(matrix: list[list[int]], labels: tuple[str, ...]) -> Metr
     return {
         "rows": total,
         "accuracy": float(found.accuracy) if total else None,
-        **{f"macro_{name}": float(getattr(found, name).mean()) for name in ("f1", "precision", "recall")},
+        **{f"macro_{name}": float(getattr(found, name).mean()) if total else None for name in _MACRO},
         "per_class": per_class,
         "confusion": {"labels": list(labels), "matrix": matrix},
     }

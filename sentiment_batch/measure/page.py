@@ -10,7 +10,7 @@ Document = dict[str, Any]
 
 _DRAWN = 20
 _DRAWN_CELLS = 12
-_SIGNIFICANT = 0.05
+_SIGNIFICANT, _TINY = 0.05, 0.0001
 _INPUTS = 50
 
 
@@ -65,7 +65,8 @@ def _mcnemar(test: Document) -> str:
         if chance < _SIGNIFICANT
         else "chance alone could make them so different"
     )
-    return said + f"If they were equally good, {verdict} (p = {figure(chance)}; {kind})."
+    by_chance = f"p < {_TINY}" if chance < _TINY else f"p = {figure(chance)}"
+    return said + f"If they were equally good, {verdict} ({by_chance}; {kind})."
 
 
 def profile(metrics: Document) -> Document | None:

@@ -142,12 +142,18 @@ def _slices(evaluation: Document, prefix: str) -> Document:
     if not slices:
         return {"slices": []}
     drawn = [
-        Bar(each["name"], each["accuracy"], each["ends"].get("accuracy"), _slice_note(each))
-        for each in slices[:_DRAWN_CLASSES]
+        Bar(each["name"], each["accuracy"], each["ends"].get("accuracy"), _slice_note(each)) for each in _worst(slices)
     ]
     title = "Accuracy of each part of the rows, with its interval"
     plot = bars("slices", title, drawn, "accuracy", line=evaluation["accuracy"])
-    return {"slices": slices, "slices_plot": plot, "slices_left": len(found) - len(slices)}
+    return {"slices": slices, "slices_plot": plot, "slices_left": len(found) - len(slices), "slices_drawn": len(drawn)}
+
+
+def _worst(slices: list[Document]) -> list[Document]:
+    """In their order, if all of them can be drawn; else the worst of them, first."""
+    if len(slices) <= _DRAWN_CLASSES:
+        return slices
+    return sorted(slices, key=lambda each: each["accuracy"])[:_DRAWN_CLASSES]
 
 
 def _slice_name(slice: Document, prefix: str) -> str:

@@ -15,7 +15,8 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
         return "\n\n".join(f"{step}\n{summary(each, outputs.get(step))}" for step, each in metrics["steps"].items())
     status = metrics["status"].replace("_", " ")
     if metrics.get("already_done"):
-        status += f" already, at {metrics['run']['ended_at']}"  # its figures are those of that time
+        status = f"done already, at {metrics['run']['ended_at']}"  # its figures are those of that time
+        status += "; its gates failed now" if metrics["status"] == "gate_failed" else ""
     lines = [("status", status + (f": {output}" if output else ""))]
     if "rows" in metrics:
         rows = metrics["rows"]
