@@ -77,6 +77,14 @@ def test_without_a_deadline_there_is_always_time() -> None:
     assert len(list(Deadline(None).in_time([10**12] * 3, int, lambda: 1, 1))) == 3
 
 
+@pytest.fixture(autouse=True)
+def _stub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the place of the model, which is put back afterwards."""
+    for place, name in stub.places():
+        monkeypatch.setattr(place, name, getattr(place, name))
+    stub.install()
+
+
 @pytest.fixture
 def dump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "dump.tsv"
@@ -93,7 +101,6 @@ def score(program: Program, dump: Path, out: Path, *others: object) -> Any:
 def test_a_job_that_was_stopped_is_finished_with_the_same_bytes(
     dump: Path, tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    stub.install()
     whole, out = tmp_path / "whole", tmp_path / "out"
     assert score(program, dump, whole).code == 0
     times = iter([0.0, 0.0, *(each / 2 for each in range(10_000))])
@@ -115,7 +122,6 @@ def test_a_job_that_was_stopped_is_finished_with_the_same_bytes(
 
 
 def test_a_deadline_that_is_far_away_changes_nothing(dump: Path, tmp_path: Path, program: Program) -> None:
-    stub.install()
     assert score(program, dump, tmp_path / "out", "--deadline", "10h").code == 0
     assert score(program, dump, tmp_path / "out", "--deadline", "1s").code == 0, "done already"
     assert score(program, dump, tmp_path / "other", "--deadline", "soon").code == 2

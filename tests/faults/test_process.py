@@ -179,7 +179,7 @@ def until_work_has(out: Path, name: str) -> None:
 # Errors at every row
 
 SHARD_ROWS = 8
-PLACES = ("labeller.Labeller.prepare", "labeller.Labeller.label", "write.part.PartWriter.write")
+PLACES = ("labeller.Labeller.prepare", "labeller.Labeller.label_and_count", "write.part.PartWriter.write")
 
 
 @pytest.fixture(scope="module")
