@@ -11,8 +11,9 @@ from sentiment_batch.errors import GateFailed, UsageError
 from sentiment_batch.logs import one_line, shown
 from sentiment_batch.measure.drift import HISTOGRAMS, Profile, compare, in_a_word, in_other_bins, pool
 from sentiment_batch.measure.drift_gates import parse_drift_gate
+from sentiment_batch.measure.gates import judged_by
 from sentiment_batch.measure.metrics import Clock, Metrics, document
-from sentiment_batch.measure.summary import figure
+from sentiment_batch.measure.summary import figure, verdict_in_a_word
 from sentiment_batch.profiled import Night, Training, read_night, read_training
 
 _POOLED = (("evaluations", "evaluate"), ("nights", "score"))  # the kind of a reference, and which command's it is
@@ -51,8 +52,8 @@ def drift(options: DriftOptions) -> Metrics:
         clock,
         drift={"night": of_night, "references": references, "worst": worst},
         headline={f"psi_{name}": value for name, value in worst.items()},
-        gates=[gate.outcome(references, options.on_undecidable) for gate in gates],
     )
+    metrics |= judged_by([gate.outcome(references, options.on_undecidable) for gate in gates])
     return _judged(metrics)
 
 
@@ -73,9 +74,7 @@ def summary(metrics: Metrics, output: str | None) -> str:
                 )
             )
     for gate in metrics["gates"]:
-        verdict = {"passes": "holds", "fails": "FAILS", "undecidable": "UNDECIDABLE"}[gate["verdict"]]
-        verdict = "undecidable, let pass," if gate["holds"] and gate["verdict"] != "passes" else verdict
-        lines.append(("gate", f"{gate['condition']}: {verdict} at {_figure(gate)}"))
+        lines.append(("gate", f"{gate['condition']}: {verdict_in_a_word(gate)} at {_figure(gate)}"))
     return "\n".join(f"{name:<16}{one_line(text)}" for name, text in lines)
 
 
@@ -136,7 +135,6 @@ def _judged(metrics: Metrics) -> Metrics:
     if not held:
         return metrics
     night = metrics["drift"]["night"]
-    metrics |= {"status": "gate_failed", "exit_code": GateFailed.exit_code}
     failed = [f"{gate['condition']} (it is {_figure(gate)})" for gate in held if gate["verdict"] == "fails"]
     unsure = [f"{gate['condition']} (it is {_figure(gate)})" for gate in held if gate["verdict"] != "fails"]
     said = [f"{night['path']} is not like what it is compared with: {', '.join(failed)}"] if failed else []

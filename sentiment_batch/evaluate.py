@@ -98,9 +98,6 @@ def _evaluate(
     performance = performance_section(
         progress.done_here, asdict(labeller.effort), time.perf_counter() - started, load_seconds
     )
-    rows = [0] * len(inputs.files)
-    for planned in shards:
-        rows[planned.file] += planned.shard.rows
     counts = seal["counts"]
     predictions = predictions_section(counts, labeller.labels)
     metrics = document(
@@ -110,7 +107,7 @@ def _evaluate(
         job_id=work.claim.job_id,
         identity=work.claim.identity,
         model=model_section(labeller),
-        input=inputs.section(rows),
+        input=inputs.section(inputs.rows_of(shards)),
         rows=rows_section(counts),
         predictions=predictions,
         evaluation=_evaluation(seal, labeller),

@@ -13,7 +13,7 @@ from sentiment_batch.measure.card import model_card
 from sentiment_batch.measure.counts import confusion
 from sentiment_batch.measure.evaluation import evaluation_section
 from sentiment_batch.measure.metrics import Metrics
-from sentiment_batch.measure.profile import count_profile, profile_section
+from sentiment_batch.measure.profile import CONFIDENCE, count_profile, histogram, profile_section
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.measure.temperature import HIGHEST, fit_temperature, log_loss, softmax
 from sentiment_batch.model.base import BaseModel, load_base_model
@@ -153,14 +153,12 @@ def _profile(fit: Fit, logits: np.ndarray, unknown: int | None, labels: tuple[st
 
     Not the training texts: of what it learned from, a model is surer than of any night.
     """
-    by_temperature = [
-        count_profile(fit.valid.lengths, count_token(fit.valid, unknown), softmax(logits, each).max(axis=1))
-        for each in (1.0, temperature)
-    ]
+    plain, calibrated = (softmax(logits, each).max(axis=1) for each in (1.0, temperature))
+    counts = count_profile(fit.valid.lengths, count_token(fit.valid, unknown), plain)
     rows = np.bincount(logits.argmax(axis=1), minlength=len(labels)).tolist()
-    predicted = dict(zip(labels, rows, strict=True))
-    plain, calibrated = (profile_section(counts, predicted) for counts in by_temperature)
-    return {**plain, "confidence_calibrated": calibrated["confidence"]}
+    section = profile_section(counts, dict(zip(labels, rows, strict=True)))
+    confidence = {**section["confidence"], "counts": histogram(calibrated, CONFIDENCE)}
+    return {**section, "confidence_calibrated": confidence}
 
 
 def _true(splits: Splits) -> np.ndarray:

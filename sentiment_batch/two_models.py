@@ -79,12 +79,9 @@ class TwoModels:
             yield chunk.batch
 
     def sections(self) -> Metrics:
-        rows = [0] * len(self.inputs.files)
-        for planned in self.shards:
-            rows[planned.file] += planned.shard.rows
         sides = {"old": self.old, "new": self.new}
         found = {side: {"kind": "model", **model_section(labeller)} for side, labeller in sides.items()}
-        return {**found, "input": self.inputs.section(rows)}
+        return {**found, "input": self.inputs.section(self.inputs.rows_of(self.shards))}
 
     def _chunks(self) -> Iterator[Chunk]:
         """The text, the true label if there is one, and the number of each row that can be read."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from sentiment_batch.errors import UsageError
 from sentiment_batch.measure.drift import HISTOGRAMS
+from sentiment_batch.measure.gates import holds
 
 _FIGURES = ("psi", "jensen_shannon")
 _COMPARISONS = {"<=": operator.le, "<": operator.lt}
@@ -43,7 +44,7 @@ class DriftGate:
             "value": values[worst],
             "interval": None,
             "verdict": verdicts[worst],
-            "holds": verdicts[worst] == "passes" or (verdicts[worst] == "undecidable" and on_undecidable == "pass"),
+            "holds": holds(verdicts[worst], on_undecidable),
             "reference": references[worst]["name"],
         }
 

@@ -12,7 +12,7 @@ from sentiment_batch.errors import GateFailed, UsageError
 LEVEL = 0.95  # of the intervals of figures
 IN_ORDER = "labels in order"  # the condition that nobody has to set (label_order.py)
 _COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
-_CONDITION = re.compile(r"\s*(?P<figure>\w+)(?:\[(?P<label>[^\]]+)\])?\s*(?P<comparison>>=|<=|>|<)\s*(?P<bound>\S+)\s*")
+CONDITION = re.compile(r"\s*(?P<figure>\w+)(?:\[(?P<label>[^\]]+)\])?\s*(?P<comparison>>=|<=|>|<)\s*(?P<bound>\S+)\s*")
 
 
 class Known(NamedTuple):
@@ -66,7 +66,7 @@ class Gate:
             "value": value,
             "interval": interval,
             "verdict": verdict,
-            "holds": verdict == "passes" or (verdict == "undecidable" and on_undecidable == "pass"),
+            "holds": holds(verdict, on_undecidable),
         }
 
     def _of(self, figures: dict[str, Any]) -> Any:
@@ -78,7 +78,7 @@ def parse_gate(condition: str, labels: tuple[str, ...] | None = None, known: Kno
 
     Raises `UsageError` for anything else, and for a label that is not of the model; without `labels` it may be any.
     """
-    match = _CONDITION.fullmatch(condition)
+    match = CONDITION.fullmatch(condition)
     overall, of_class = known.examples[0], known.examples[1].format(labels[-1] if labels else "LABEL")
     form = f'--gate {condition!r}: write it as "{overall}" or "{of_class}"'
     if match is None:
@@ -108,7 +108,16 @@ def gated(
     figures: dict[str, Any], gates: list[Gate], on_undecidable: str, others: Sequence[dict[str, Any]] = ()
 ) -> dict[str, Any]:
     """The part of the metrics that the gates decide; `others` are outcomes that are known already."""
-    outcomes = [*(gate.outcome(figures, on_undecidable) for gate in gates), *others]
+    return judged_by([*(gate.outcome(figures, on_undecidable) for gate in gates), *others])
+
+
+def holds(verdict: str, on_undecidable: str) -> bool:
+    """Whether a gate of this verdict holds."""
+    return verdict == "passes" or (verdict == "undecidable" and on_undecidable == "pass")
+
+
+def judged_by(outcomes: list[dict[str, Any]]) -> dict[str, Any]:
+    """The part of the metrics that the outcomes of gates decide."""
     held = all(outcome["holds"] for outcome in outcomes)
     return {
         "gates": outcomes,

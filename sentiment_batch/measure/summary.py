@@ -39,7 +39,7 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
         lines += [("int8", in_words(metrics["measured"]))] if metrics["measured"] else []
     for gate in metrics.get("gates", ()):
         figure_of = "" if gate["condition"] == IN_ORDER else f" at {gate_figure(gate)}"
-        lines.append(("gate", f"{gate['condition']}: {_verdict(gate)}{figure_of}"))
+        lines.append(("gate", f"{gate['condition']}: {verdict_in_a_word(gate)}{figure_of}"))
     if not metrics.get("already_done") and metrics.get("performance", {}).get("rows_per_second"):
         performance = metrics["performance"]
         memory = performance["peak_rss_bytes"] / 2**20
@@ -115,7 +115,7 @@ def gate_figure(gate: dict[str, Any]) -> str:
     return f"{text}, {_between(gate['interval'])}" if gate.get("interval") else text
 
 
-def _verdict(gate: dict[str, Any]) -> str:
+def verdict_in_a_word(gate: dict[str, Any]) -> str:
     if gate.get("verdict") == "undecidable":
         return "undecidable, let pass," if gate["holds"] else "UNDECIDABLE"
     return "holds" if gate["holds"] else "FAILS"

@@ -1,12 +1,11 @@
 """A metrics JSON -> what it comes to, in plain words, for a reader who has never seen the project."""
 
-import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from sentiment_batch.measure.doubts import doubts
 from sentiment_batch.measure.drift import in_a_word
-from sentiment_batch.measure.gates import LEVEL
+from sentiment_batch.measure.gates import CONDITION, LEVEL
 from sentiment_batch.measure.words import between, cut, figure, quoted
 
 Document = dict[str, Any]
@@ -22,7 +21,6 @@ _FIGURES = {
     "macro_f1_difference": "the difference of macro F1",
 }
 _COMPARISONS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
-_CONDITION = re.compile(r"\s*(\w+)(?:\[([^\]]+)\])?\s*(>=|<=|>|<)\s*(\S+)\s*")
 DRIFTS = {"tokens": "length", "unknown_share": "unknown words", "confidence": "confidence", "labels": "label mix"}
 _DRIFT_FIGURES = {"psi": "PSI", "jensen_shannon": "Jensen-Shannon divergence"}
 _MOVES = ("moved", "shifted")  # what `in_a_word` says of a histogram that is not as it was
@@ -74,7 +72,7 @@ def _gate_in_words(gate: Document) -> GateWords:
 
 
 def _condition_in_words(condition: str) -> str:
-    match = _CONDITION.fullmatch(condition)
+    match = CONDITION.fullmatch(condition)
     if match is None:
         return cut(condition, 100)
     name, label, comparison, bound = match.groups()

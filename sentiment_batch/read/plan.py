@@ -28,6 +28,13 @@ class Inputs:
     schema: pa.Schema  # of the first file; the others may have its columns in another order
     headers: tuple[tuple[tuple[str, ...], int], ...]  # of each file: its field names, where its rows begin
 
+    def rows_of(self, shards: "list[PlannedShard]") -> list[int]:
+        """How many rows of each file the shards have."""
+        rows = [0] * len(self.files)
+        for planned in shards:
+            rows[planned.file] += planned.shard.rows
+        return rows
+
     def section(self, rows: list[int]) -> dict[str, Any]:
         """The `input` of the metrics JSON; `rows` are those of each file."""
         files = zip(self.files, rows, strict=True)

@@ -21,9 +21,8 @@ from sentiment_batch.write.bucket import Bucket
 from sentiment_batch.write.claim import CLAIM, CONTROL, Claim, Identity, job_id
 from sentiment_batch.write.in_place import InPlace, finished_in_place, work_in_place
 from sentiment_batch.write.lock import lock
-from sentiment_batch.write.scratch import write_scratch
 from sentiment_batch.write.settle import settle
-from sentiment_batch.write.store import Folder, Store, json_scratch, read_json
+from sentiment_batch.write.store import Folder, Store, json_scratch, read_json, scratch_file
 
 Work = Beside | InPlace
 
@@ -96,12 +95,8 @@ def settle_bytes(work: Work, name: str, content: bytes, is_right: Callable[[byte
         there = work.store.read(name)
         return True if there is not None and is_right(there) else None
 
-    scratch = work.scratch / name
-    write_scratch(scratch, content)
-    try:
+    with scratch_file(work.scratch / name, content) as scratch:
         settle(work.store, name, scratch, found, work.check_held)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def open_store(output: str) -> Store:

@@ -155,13 +155,13 @@ def json_scratch(scratch: Path, name: str, value: Any) -> AbstractContextManager
 
     `scratch` is a folder that no other run has.
     """
-    return _json_file(scratch / name.lstrip("."), value)
+    return scratch_file(scratch / name.lstrip("."), json_bytes(value))
 
 
 @contextmanager
-def _json_file(path: Path, value: Any) -> Iterator[Path]:
-    """It is gone behind the block, whoever has it."""
-    write_scratch(path, json_bytes(value))
+def scratch_file(path: Path, content: bytes) -> Iterator[Path]:
+    """A file for the block to give away. It is gone behind the block, whoever has it."""
+    write_scratch(path, content)
     try:
         yield path
     finally:
@@ -194,12 +194,8 @@ def write_file(path: str, data: bytes) -> None:
     """Give the local file these bytes, whole, in place of an older one; folders are made."""
     target = Path(path).absolute()
     make_folders(target.parent)
-    scratch = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-    write_scratch(scratch, data)
-    try:
+    with scratch_file(target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp"), data) as scratch:
         replace_file(scratch, target)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def json_bytes(value: Any) -> bytes:
