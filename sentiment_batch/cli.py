@@ -20,6 +20,7 @@ from sentiment_batch.config import (
     MetricsOptions,
     OptimizeOptions,
     PredictOptions,
+    PublishOptions,
     ReportOptions,
     RunOptions,
     SchemaOptions,
@@ -72,6 +73,7 @@ _SHORT_HELP = {
     "train": "Fine-tune a model once.",
     "optimize": "Make a model fast on CPUs, in int8 if that is good enough.",
     "score": "Label dumps, into labelled Parquet and metrics.",
+    "publish": "Publish what slices of a job have labelled.",
     "evaluate": "Measure a model on a labelled split, with gates.",
     "compare": "Say what a new model would change, and whether it may.",
     "predict": "Label a few texts, as a quick look.",
@@ -138,6 +140,19 @@ def score(options: ScoreOptions) -> None:
 
     _stay_offline()
     run_job("score", options, score)
+
+
+@_command("publish")
+def publish(options: PublishOptions) -> None:
+    """Publish what the slices of a job (score --shard-slice) have labelled, if all its parts are there.
+
+    For when the last slice could not. Nothing is labelled, and no option of the job is asked for: its slices left them
+    there. Exit 3 if parts are missing, 5 if slices are at work.
+    """
+    from sentiment_batch.publish import publish
+
+    _stay_offline()
+    run_job("publish", options, publish)
 
 
 @_command("evaluate")

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from sentiment_batch.deadline import deadline_of
 from sentiment_batch.errors import UsageError
+from sentiment_batch.shard_slice import slice_of
 
 _MAX_DROP = 0.01
 
@@ -206,11 +207,25 @@ class ScoreOptions(ReadOptions, CacheOptions, LabelOptions, MetricsOptions, LogO
         "when the clock shows it next, or a duration such as 90m or 2h30m. The same command again goes on.",
         metavar="WHEN",
     )
+    shard_slice: str | None = option(
+        None,
+        help="Label only each Nth part, from the Ith on, I from 1 to N: 2/8. Other runs of the job label the others, "
+        "at the same time or not, and the one that finds all parts sealed publishes. JOB_COMPLETION_INDEX of "
+        "Kubernetes counts from 0: $((JOB_COMPLETION_INDEX + 1))/8.",
+        metavar="I/N",
+    )
     overwrite: bool = option(False, help="Replace an output that belongs to another job.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         deadline_of(self.deadline)
+        if self.shard_slice is not None:
+            slice_of(self.shard_slice)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishOptions(MetricsOptions, LogOptions):
+    output: str = option(help="Output of slices of `score`: a folder or a URL.", argument=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -432,6 +447,7 @@ COMMANDS: dict[str, type] = {
     "train": TrainOptions,
     "optimize": OptimizeOptions,
     "score": ScoreOptions,
+    "publish": PublishOptions,
     "evaluate": EvaluateOptions,
     "compare": CompareOptions,
     "predict": PredictOptions,

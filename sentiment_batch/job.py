@@ -13,6 +13,7 @@ from sentiment_batch.measure.counts import Counts, count_rows
 from sentiment_batch.model.compute import device_kind
 from sentiment_batch.read.columns import shown_columns
 from sentiment_batch.read.plan import Inputs
+from sentiment_batch.shard_slice import ShardSlice, slice_of
 from sentiment_batch.write.claim import Identity
 
 ROW_FORMAT = 5  # goes up when the same job would give other rows or counts: part of every job's identity
@@ -20,7 +21,7 @@ ROW_FORMAT = 5  # goes up when the same job would give other rows or counts: par
 # by its temperature, the inputs by their content.
 _NOT_IDENTITY = {
     *("model", "calibrated", "input", "format", "output", "device", "max_reject_rate", "deadline", "overwrite"),
-    *("workers", "metrics", "prometheus", "xcom", "progress", "log_format", "debug"),
+    *("workers", "shard_slice", "metrics", "prometheus", "xcom", "progress", "log_format", "debug"),
 }
 
 
@@ -37,6 +38,11 @@ class Job:
     def needed(self) -> tuple[str, ...]:
         """The columns to read: those that are kept, and those that are only looked at."""
         return tuple(dict.fromkeys((*self.columns, *required_columns(self.options))))
+
+    @property
+    def shard_slice(self) -> ShardSlice | None:
+        """The part of its shards that this run is to label, if not all of them."""
+        return slice_of(self.options.shard_slice) if self.options.shard_slice else None
 
     @property
     def schema(self) -> pa.Schema:

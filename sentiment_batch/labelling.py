@@ -142,18 +142,40 @@ def calibration_of(labeller: Labeller) -> dict[str, Any]:
 
 def check_compute(part: Part, labeller: Labeller, output: str) -> None:
     """Raise `OutputConflict` for a part that another run of the job made with another compute than this one has."""
-    compute, made = compute_of(labeller), part.seal["compute"]
+    check_made_with(part.seal["compute"], part.name, labeller, output)
+
+
+def check_made_with(made: dict[str, Any], name: str, labeller: Labeller, output: str) -> None:
+    """As `check_compute`, for what a file of that name says of other parts."""
+    compute = compute_of(labeller)
     if made != compute:
-        theirs, ours = (" ".join(str(each[name]) for name in _COMPUTE if name in each) for each in (made, compute))
         raise OutputConflict(
-            f"{output}/{part.name} was made with {theirs}, this run would go on with {ours}, and an output has one: "
-            f"go on where it was begun, or remove {output} to begin again"
+            f"{output}/{name} was made with {_in_words(made)}, this run would go on with {_in_words(compute)}, and an "
+            f"output has one: go on where it was begun, or remove {output} to begin again"
         )
 
 
-def model_section(labeller: Labeller) -> dict[str, Any]:
-    """The `model` of the metrics JSON."""
+def check_alike(parts: Iterable[Part], output: str) -> None:
+    """Raise `OutputConflict` if the parts were not all made with one compute: runs on several machines made them."""
+    first: Part | None = None
+    for part in parts:
+        first = first or part
+        one, other = first.seal["compute"], part.seal["compute"]
+        if one != other:
+            raise OutputConflict(
+                f"{output}/{first.name} was made with {_in_words(one)}, {part.name} with {_in_words(other)}, and an "
+                f"output has one: remove {output} and begin again, on machines of one kind"
+            )
+
+
+def _in_words(compute: dict[str, Any]) -> str:
+    return " ".join(str(compute[name]) for name in _COMPUTE if name in compute)
+
+
+def model_section(labeller: Labeller, made_with: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The `model` of the metrics JSON; `made_with` is its compute where the parts of other runs say it."""
     folder = labeller.folder
+    compute = made_with or compute_of(labeller)
     return {
         "path": folder.path,
         "base_model": folder.base_model,
@@ -161,5 +183,5 @@ def model_section(labeller: Labeller) -> dict[str, Any]:
         "labels": list(folder.labels),
         "max_length": labeller.max_length,
         "temperature": labeller.temperature,
-        **compute_of(labeller),
+        **{name: compute[name] for name in _COMPUTE if name in compute},
     }

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
+from itertools import islice
 
 import pyarrow as pa
 
@@ -15,7 +17,7 @@ from sentiment_batch.config import ScoreOptions
 from sentiment_batch.deadline import Deadline, deadline_of
 from sentiment_batch.errors import AccessRefused, DeadlineReached, OutputConflict, TooManyRejects, UsageError
 from sentiment_batch.job import Job, kept_columns, required_columns
-from sentiment_batch.labelling import model_section, open_labeller, rejects_in_words
+from sentiment_batch.labelling import check_compute, model_section, open_labeller, rejects_in_words
 from sentiment_batch.measure.counts import Counts, add
 from sentiment_batch.measure.doubts import say_doubts
 from sentiment_batch.measure.evaluation import quality_section
@@ -30,12 +32,13 @@ from sentiment_batch.measure.metrics import (
 )
 from sentiment_batch.measure.profile import profile_section
 from sentiment_batch.measure.progress import Progress
-from sentiment_batch.read.plan import Inputs, open_inputs, say_if_empty
+from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, say_if_empty
 from sentiment_batch.remote import is_url, lies_in
 from sentiment_batch.report import settle_report
-from sentiment_batch.shards import adopted_parts, planned_shards, settled_parts
+from sentiment_batch.shards import adopted_parts, no_counts, planned_shards, sealed_part, settled_parts
+from sentiment_batch.sliced import agree_on_job, gathered_parts, say_end, slice_section
 from sentiment_batch.workers import open_crew
-from sentiment_batch.write.claim import CONTROL, is_claim, turn_of
+from sentiment_batch.write.claim import CONTROL, How, is_claim, turn_of
 from sentiment_batch.write.commit import Work, claim, open_store, settle_json
 from sentiment_batch.write.manifest import MADE, MARKER, METRICS, REPORT, manifest, remove_earlier
 from sentiment_batch.write.part import REJECTS, Part, Seal
@@ -55,36 +58,55 @@ def score(options: ScoreOptions) -> Metrics:
     parts are kept, and the same call, when what the error names is mended, goes on behind them.
     """
     clock, deadline = Clock(), deadline_of(options.deadline)
-    _check_output(options)
-    labeller = open_labeller(options, options.text_column)
-    inputs = open_inputs(options.input, options.format, options.columns, required_columns(options))
-    _check_inputs_outside(options.output, inputs)
-    job = Job(options, labeller, inputs, kept_columns(options, inputs.schema))
-    labeller.check_columns(pa.schema([inputs.schema.field(name) for name in job.needed]))
-    claimed = claim(options.output, job.identity(), MARKER, options.overwrite, MADE)
+    job = open_job(options)
+    how: How = "slice" if job.shard_slice else "whole"
+    claimed = claim(options.output, job.identity(), MARKER, options.overwrite, MADE, how)
     if isinstance(claimed, dict):
-        metrics = _published_metrics(open_store(options.output), claimed)
-        log.info("done already: %s", options.output)
-        return {**metrics, "already_done": True}
+        return done_already(options, claimed)
     try:
         return _label(job, claimed, clock, deadline)
     finally:
         claimed.release()
 
 
+def open_job(options: ScoreOptions) -> Job:
+    """The job of the options: its model and its inputs were looked at, and nothing was done."""
+    _check_output(options)
+    labeller = open_labeller(options, options.text_column)
+    inputs = open_inputs(options.input, options.format, options.columns, required_columns(options))
+    _check_inputs_outside(options.output, inputs)
+    job = Job(options, labeller, inputs, kept_columns(options, inputs.schema))
+    labeller.check_columns(pa.schema([inputs.schema.field(name) for name in job.needed]))
+    return job
+
+
+def done_already(options: ScoreOptions, manifest: Metrics) -> Metrics:
+    """The metrics of an output that is published. Raises `OutputConflict` if it is not as it was."""
+    metrics = published_metrics(open_store(options.output), manifest)
+    log.info("done already: %s", options.output)
+    return {**metrics, "already_done": True, **slice_section(options, len(manifest["parts"]))}
+
+
 def _label(job: Job, work: Work, clock: Clock, deadline: Deadline) -> Metrics:
     shards = planned_shards(job, work)
     say_if_empty(job.inputs, shards)
-    total = sum(planned.shard.rows for planned in shards)
-    parts = adopted_parts(job, work, shards)
+    mine = job.shard_slice.taken(shards) if job.shard_slice else shards
+    parts: list[Part | None] = [None] * len(shards)
+    for planned, part in zip(mine, adopted_parts(work, mine), strict=True):
+        parts[planned.index] = part
     adopted = [part.seal for part in parts if part]
+    for part in filter(None, parts):
+        check_compute(part, job.labeller, work.store.url)
     if adopted:
-        log.info("going on: %d of %d parts were sealed by an earlier run", len(adopted), len(shards))
+        log.info("going on: %d of %d parts were sealed by an earlier run", len(adopted), len(mine))
     done, bad = sum(seal["rows_in"] for seal in adopted), sum(map(_without_fair_label, adopted))
-    left = [planned for planned, part in zip(shards, parts, strict=True) if part is None]
+    total = sum(planned.shard.rows for planned in shards)
+    left = [planned for planned in mine if parts[planned.index] is None]
+    if job.shard_slice and left:
+        agree_on_job(job, work)
     with open_crew(job, work, len(left)) as crew:
         started = time.perf_counter()
-        with Progress(total, job.options.progress, done=done) as progress:
+        with Progress(sum(planned.shard.rows for planned in mine), job.options.progress, done=done) as progress:
             _check_rejects(job, parts, bad, total, work)
             at_once = len(crew.workers) or 1
             in_time = deadline.in_time(left, lambda planned: planned.shard.rows, lambda: progress.done_here, at_once)
@@ -92,15 +114,43 @@ def _label(job: Job, work: Work, clock: Clock, deadline: Deadline) -> Metrics:
                 parts[part.seal["shard"]] = part
                 bad += _without_fair_label(part.seal)
                 _check_rejects(job, parts, bad, total, work)
-            _check_deadline(job, work, parts)
-            sealed = settled_parts(job, work, shards, parts, progress)
+            _check_deadline(job, work, [parts[planned.index] for planned in mine])
+            there, gathered = gathered_parts(work, shards, parts) if job.shard_slice else (len(shards), parts)
+            sealed = [part for part in parts if part]
+            if gathered:
+                check_rejects(job, gathered, total, work)
+                again = partial(_made_again, job, work, sealed or gathered, progress)
+                sealed = settled_parts(job, work, shards, gathered, again)
     seconds, effort = time.perf_counter() - started, asdict(job.labeller.effort)
     performance = performance_section(
         progress.done_here, effort, seconds, crew.load_seconds, of_workers=crew.peak_rss_bytes
     )
+    metrics = account(job, work, clock, sealed, performance, bool(adopted))
+    if gathered:
+        return {**commit(job, work, metrics, sealed), **slice_section(job.options, len(shards))}
+    if there == len(shards) and (made := work.published()) is not None:
+        return done_already(job.options, made)
+    section = slice_section(job.options, len(shards), there)
+    say_end(section, work)
+    return {**metrics, **section}
+
+
+def _made_again(job: Job, work: Work, parts: Iterable[Part | None], progress: Progress, planned: PlannedShard) -> Part:
+    """A part that was lost; not by a machine of another kind than made the others."""
+    for part in islice(filter(None, parts), 1):
+        check_compute(part, job.labeller, work.store.url)
+    return sealed_part(job, work, planned, progress)
+
+
+def account(job: Job, work: Work, clock: Clock, sealed: list[Part], performance: Metrics, resumed: bool) -> Metrics:
+    """The metrics JSON of the parts."""
     sections = _sections(job, [part.seal for part in sealed], performance)
-    metrics = document("score", clock, bool(adopted), job_id=work.claim.job_id, **sections)
-    metrics["headline"] = headline(metrics)
+    metrics = document("score", clock, resumed, job_id=work.claim.job_id, **sections)
+    return {**metrics, "headline": headline(metrics)}
+
+
+def commit(job: Job, work: Work, metrics: Metrics, sealed: list[Part]) -> Metrics:
+    """Publish the parts, which are all of the job's and whole; the metrics of the output."""
     metrics = settle_json(work, METRICS, metrics, lambda there: _same_rows(there, metrics))
     say_doubts(metrics)
     settle_report(work, REPORT, metrics)
@@ -116,9 +166,10 @@ def _label(job: Job, work: Work, clock: Clock, deadline: Deadline) -> Metrics:
 def _check_deadline(job: Job, work: Work, parts: list[Part | None]) -> None:
     """Raise if there was no time for some of the parts."""
     if lacking := sum(part is None for part in parts):
+        of = f" of slice {job.shard_slice}" if job.shard_slice else ""
         raise DeadlineReached(
-            f"stopped for --deadline {job.options.deadline}: {len(parts) - lacking:,} of {len(parts):,} parts are in "
-            f"{work.store.url}, and nothing is published; run the same command to go on"
+            f"stopped for --deadline {job.options.deadline}: {len(parts) - lacking:,} of {len(parts):,} parts{of} are "
+            f"in {work.store.url}, and nothing is published; run the same command to go on"
         )
 
 
@@ -133,7 +184,7 @@ def _counted(metrics: Metrics, section: str) -> Metrics:
     return {name: value for name, value in metrics.get(section, {}).items() if name != "intervals"}
 
 
-def _published_metrics(store: Store, manifest: Metrics) -> Metrics:
+def published_metrics(store: Store, manifest: Metrics) -> Metrics:
     """The metrics of a finished output. Raises `OutputConflict` if a file of its manifest is not there as it was.
 
     A reader of the whole folder would take what else is there for ours: what another job left too late is removed, the
@@ -180,6 +231,12 @@ def _without_fair_label(seal: Seal) -> int:
     return int(seal["rejected"] + seal["counts"]["nonfinite"])
 
 
+def check_rejects(job: Job, parts: Iterable[Part | None], total: int, work: Work) -> None:
+    """Raise `TooManyRejects` if too many of the job's rows have no label."""
+    made = [part for part in parts if part]
+    _check_rejects(job, made, sum(_without_fair_label(part.seal) for part in made), total, work)
+
+
 def _check_rejects(job: Job, parts: Iterable[Part | None], bad: int, total: int, work: Work) -> None:
     """Stop as soon as it is certain that too many rows have no label: `bad` of them, in the parts that are there."""
     if bad <= job.options.max_reject_rate * total:
@@ -199,14 +256,14 @@ def _check_rejects(job: Job, parts: Iterable[Part | None], bad: int, total: int,
 
 def _sections(job: Job, seals: list[Seal], performance: Metrics) -> Metrics:
     """The metrics of the whole job, as the sum of its seals."""
-    counts: Counts = {}
+    counts: Counts = {} if seals else no_counts(job)
     rows = [0] * len(job.inputs.files)
     for seal in seals:
         counts = add(counts, seal["counts"])
         rows[seal["file"]] += seal["rows_in"]
     predictions = predictions_section(counts, job.labeller.labels)
     sections: Metrics = {
-        "model": model_section(job.labeller),
+        "model": model_section(job.labeller, seals[0]["compute"] if seals else None),
         "input": job.inputs.section(rows),
         "rows": rows_section(counts),
         "predictions": predictions,

@@ -75,7 +75,8 @@ def _is_format(value: Any) -> bool:
     return value in FORMATS.values()
 
 
-def _is_path(value: Any) -> bool:
+def is_path(value: Any) -> bool:
+    """Whether it can be the name of a file, or a URL of a known store."""
     if not _is_text(value) or "\0" in value:
         return False
     try:
@@ -101,7 +102,7 @@ _OPTIONS: dict[str, Shape] = {
 MANIFEST_SHAPE: Shape = {
     "job_id": _is_text,
     "identity": {"inputs": [_INPUT], "options": _OPTIONS},
-    "inputs": [{"path": _is_path}],
+    "inputs": [{"path": is_path}],
     "rows": _ROWS,
     "parts": [{**FILE_SHAPE, **_SHARD}],
     "metrics": FILE_SHAPE,

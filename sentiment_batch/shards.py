@@ -4,12 +4,17 @@ import errno
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import astuple
 
 import numpy as np
 import pyarrow as pa
 
+from sentiment_batch import stop
+from sentiment_batch.ahead import in_threads
+from sentiment_batch.cores import usable_cores
 from sentiment_batch.errors import InputError, OutputConflict
 from sentiment_batch.job import Job
 from sentiment_batch.labelling import check_compute, compute_of, labelled_chunks
@@ -25,6 +30,7 @@ from sentiment_batch.write.part import Part, PartWriter, Seal, hashed, part_name
 from sentiment_batch.write.store import read_json
 
 _FOOTERS_AT_ONCE = 8
+_READ_AT_ONCE = 8
 _LONG_PLAN_BYTES = 100 * 10**6  # from here on a text file takes seconds to read through: say what is going on
 
 log = logging.getLogger(__name__)
@@ -52,21 +58,24 @@ def _plan_sha256(shards: object) -> str:
     return hashlib.sha256(json.dumps(shards).encode()).hexdigest()
 
 
-def adopted_parts(job: Job, work: Work, shards: list[PlannedShard]) -> list[Part | None]:
-    """The part of each shard if an earlier run of this job made it; anything else of its name will be replaced."""
+def adopted_parts(work: Work, shards: list[PlannedShard]) -> list[Part | None]:
+    """The part of each of the shards if a run of this job made it; anything else of its name will be replaced."""
     sizes = work.store.sizes()
     work.claim.check_names(sizes, work.store.url)  # now, and not when all is labelled
     names = [part_name(planned.index, work.claim.turn) for planned in shards]
     with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:  # each is a request or two where the output is in a bucket
         found = list(pool.map(lambda name: read_part(work.store, name) if name in sizes else None, names))
-    for planned, name, part in zip(shards, names, found, strict=True):
-        if part is None or not _is_of(work, planned, part.seal, sizes):
-            found[planned.index] = None
-            if name in sizes:
-                log.warning("%s is not a whole part of this job: it is made again", name)
-        else:
-            check_compute(part, job.labeller, work.store.url)
+    for place, (planned, name, part) in enumerate(zip(shards, names, found, strict=True)):
+        if name in sizes and (part is None or not _is_of(work, planned, part.seal, sizes)):
+            found[place] = None
+            log.warning("%s is not a whole part of this job: it is to be made again", name)
     return found
+
+
+def count_parts(work: Work, shards: list[PlannedShard]) -> int:
+    """How many of the shards have a part by now, by their names alone."""
+    names = work.store.sizes().keys()
+    return sum(part_name(planned.index, work.claim.turn) in names for planned in shards)
 
 
 def _is_of(work: Work, planned: PlannedShard, seal: Seal, sizes: dict[str, int]) -> bool:
@@ -77,25 +86,40 @@ def _is_of(work: Work, planned: PlannedShard, seal: Seal, sizes: dict[str, int])
 
 
 def settled_parts(
-    job: Job, work: Work, shards: list[PlannedShard], parts: list[Part | None], progress: Tally
+    job: Job,
+    work: Work,
+    shards: list[PlannedShard],
+    parts: list[Part | None],
+    again: Callable[[PlannedShard], Part],
 ) -> list[Part]:
-    """The parts of all shards, each there and whole; what was lost or spoilt since it was sealed is made again.
+    """The parts of all shards, each there and whole; what was lost or spoilt since it was sealed is made `again`.
 
-    Parts of an earlier run are read through for this, and their input too: it may have been edited in place.
+    Parts of other runs are read through for this, and their input too: it may have been edited in place. Several at a
+    time, for reading them takes a core each.
     """
+
     work.check_unannounced()
     gone = missing(work.store, [part for part in parts if part], work.check_held)
+
+    def whole(planned: PlannedShard) -> Part | None:
+        part = parts[planned.index]
+        if part is None or part.name in gone:
+            return None
+        if part.sha256 is not None:
+            return part
+        _check_input(job, work, planned, part, shard_sha256(job.inputs, planned))
+        return hashed(work.store, part)
+
     settled = []
-    for planned, part in zip(shards, parts, strict=True):
-        assert part, "every shard has its part by now"
-        whole: Part | None = None if part.name in gone else part
-        if whole and whole.sha256 is None:
-            _check_input(job, work, planned, whole, shard_sha256(job.inputs, planned))
-            whole = hashed(work.store, whole)
-        if whole is None:
-            log.warning("%s was lost or damaged after it was sealed: it is made again", part.name)
-            whole = sealed_part(job, work, planned, progress)
-        settled.append(whole)
+    unread = sum(part is not None and part.sha256 is None for part in parts)
+    with closing(in_threads(whole, shards, max(1, min(_READ_AT_ONCE, usable_cores(), unread)))) as found:
+        for planned, part in found:
+            stop.check()
+            if part is None:
+                name = part_name(planned.index, work.claim.turn)
+                log.warning("%s was lost or damaged after it was sealed: it is made again", name)
+                part = again(planned)
+            settled.append(part)
     return settled
 
 
@@ -125,8 +149,7 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Tally) -
     If another job took the output meanwhile, what comes too late for it is taken back.
     """
     chunks = read_chunks(job.inputs, planned, job.needed, job.options.text_column, job.options.chunk_rows)
-    counts: Counts = job.count(job.labeller(_no_rows(job)), np.zeros(0, np.int32))
-    counts |= {"rows_in": 0, "rejected": 0, "distinct_texts": 0, "cached_texts": 0}
+    counts = no_counts(job)
     with PartWriter(work.store, work.scratch, part_name(planned.index, work.claim.turn), job.schema) as part:
         for batch, rejects, texts, unknown in labelled_chunks(chunks, job.labeller, progress, job.options.cache_rows):
             rows = batch.num_rows + len(rejects)
@@ -158,6 +181,9 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Tally) -
     return sealed
 
 
-def _no_rows(job: Job) -> pa.RecordBatch:
+def no_counts(job: Job) -> Counts:
+    """The counts of no rows."""
     schema = pa.schema([job.inputs.schema.field(name) for name in job.needed])
-    return pa.RecordBatch.from_pylist([], schema=schema)
+    labelled = pa.RecordBatch.from_pylist([], schema=job.labeller.labelled_schema(schema))
+    nothing = {"rows_in": 0, "rejected": 0, "distinct_texts": 0, "cached_texts": 0}
+    return {**job.count(labelled, np.zeros(0, np.int32)), **nothing}

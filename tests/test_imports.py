@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sentiment_batch"
-BASE = {"errors", "config", "stop", "ahead", "cores", "deadline", "disk", "logs", "parameters", "remote"}
+BASE = {"errors", "config", "stop", "ahead", "cores", "deadline", "disk", "logs", "parameters", "remote", "shard_slice"}
 ROOMS = ("read", "model", "write", "measure")
 HEAVY = {"torch", "transformers"}
 MAY_BE_HEAVY = {

@@ -13,13 +13,14 @@ from typing import Any
 from sentiment_batch.disk import sync_folder
 from sentiment_batch.errors import OutputConflict
 from sentiment_batch.write.claim import CHECKPOINT, CLAIM, CONTROL, LOCK, STATE, Claim, is_claim
-from sentiment_batch.write.lock import Lock, lock
+from sentiment_batch.write.lock import TRIES, Lock, lock
+from sentiment_batch.write.shared import lock_for_slices
 from sentiment_batch.write.store import Folder, create_json, read_json
 
 
 @dataclass
 class Beside:
-    """Work on an output by this process and no other."""
+    """Work on an output by this process and no other, or by slices of one job."""
 
     claim: Claim
     output: Path
@@ -48,6 +49,14 @@ class Beside:
 
     def withdraw(self, names: Iterable[str]) -> None:
         """Nothing: the folder is another run's, and so is what is in it."""
+
+    def take_alone(self) -> bool:
+        """Whether this run alone is at work from now on. If not, it has left the work to whoever is (shared.py)."""
+        return self.lock.take(TRIES)
+
+    def published(self) -> dict[str, Any] | None:
+        """The marker of the output, if it is finished by now. Raises as `claim`."""
+        return finished(self.claim, self.output)
 
     def publish(self) -> None:
         """Make the finished folder the output. What the output was before is gone after that, and not before."""
@@ -78,47 +87,67 @@ class Beside:
 
     def release(self) -> None:
         """Let another run go on with the work; if there is nothing to go on with, leave nothing behind."""
-        if self.lock.is_held() and (finished_here(self.claim, self.output) or not _begun(self.folder)):
+        if self.lock.is_held() and self._is_useless() and self.lock.is_last() and self._is_useless():
             _discard(self.folder, self.claim.marker)
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.lock.release()
 
+    def _is_useless(self) -> bool:
+        return finished_here(self.claim, self.output) or not _begun(self.folder)
+
 
 def work_beside(claim: Claim, output: Path) -> Beside | dict[str, Any]:
     """The work folder of the output, held by this process, or what the output's marker says if it is finished."""
-    folder = _sibling(output, "wip")
-    if (done := finished(claim, output)) is not None:
-        _tidy(output, claim.marker)
-        return done
-    _check_folder(folder)
-    held = lock(folder)
-    try:
+    folder = work_folder(output)
+    while True:
         if (done := finished(claim, output)) is not None:
-            _discard(folder, claim.marker)  # another run published while we came for the lock
-            held.release()
+            _tidy(output, claim.marker)
             return done
-        _check_ours(claim, output, held)
-        store = Folder(folder)
-        claimed, marker = read_json(store, CLAIM), read_json(store, claim.marker)
-        found = [each for each in (claimed, marker) if is_claim(each)]
-        if _begun(folder):
-            for each in found:
-                claim.unfinished(each, str(folder))
-            _check_names(claim, folder)
-        mine = bool(found) and all(map(claim.is_of, found))
-        if not mine:
-            _empty(folder, claim.marker)
-        scratch = store.own_scratch(held.alone)
-        if not mine:
-            create_json(store, scratch, CLAIM, claim.content())
-        work = Beside(claim, output, folder, scratch, held, mine)
-        if mine and is_claim(marker):  # all was there when the last run ended; only the rename was not
-            work.publish()
-            return dict(marker)
-        return work
-    except BaseException:
+        _check_folder(folder)
+        held = lock(folder) if claim.how == "whole" else lock_for_slices(claim, Folder(folder), lambda: _begun(folder))
+        try:
+            work = _held_work(claim, output, held)
+        except BaseException:
+            held.release()
+            raise
+        if work is not None:
+            return work
         held.release()
-        raise
+
+
+def _held_work(claim: Claim, output: Path, held: Lock) -> Beside | dict[str, Any] | None:
+    """As `work_beside`, in the folder that is held; None to look again: another slice did something meanwhile."""
+    folder = held.path.parent
+    if (done := finished(claim, output)) is not None:
+        if held.is_last():
+            _discard(folder, claim.marker)  # another run published while we came for the lock
+        held.release()
+        return done
+    _check_ours(claim, output, held)
+    store = Folder(folder)
+    claimed, marker = read_json(store, CLAIM), read_json(store, claim.marker)
+    found = [each for each in (claimed, marker) if is_claim(each)]
+    mine = bool(found) and all(map(claim.is_of, found))
+    if claim.how == "publish" and not mine:
+        raise claim.not_begun(next(iter(found), None), str(folder))
+    if _begun(folder):
+        for each in found:
+            claim.unfinished(each, str(folder))
+        _check_names(claim, folder)
+    if not mine and (held.alone or not held.works):  # slices that share it found nothing there
+        _empty(folder, claim.marker)
+    scratch = store.own_scratch(held.alone)
+    first = mine or create_json(store, scratch, CLAIM, claim.content())
+    work = Beside(claim, output, folder, scratch, held, mine)
+    if mine and is_claim(marker):  # all was there when the last run ended; only the rename was not
+        work.publish()
+        return dict(marker)
+    if claim.how != "slice" or (first and not held.alone):
+        return work
+    if first and held.share() and claim.is_of(read_json(store, CLAIM)):
+        return work
+    shutil.rmtree(scratch, ignore_errors=True)
+    return None
 
 
 def finished(claim: Claim, output: Path) -> dict[str, Any] | None:
@@ -177,7 +206,7 @@ def _tidy(output: Path, marker: str) -> None:
     """
     if os.path.lexists(output / LOCK):
         _remove(output / LOCK)
-    work, old = _sibling(output, "wip"), _sibling(output, "old")
+    work, old = work_folder(output), _sibling(output, "old")
     with suppress(OSError):
         _discard(old, marker)
         if _is_ours(work, marker):
@@ -223,7 +252,7 @@ def _is_ours(folder: Path, marker: str) -> bool:
 
 def _check_ours(claim: Claim, output: Path, held: Lock) -> None:
     """Raise `OutputConflict` for files of strangers, or of a job whose claim is damaged, where the work is to be."""
-    work, old = _sibling(output, "wip"), _sibling(output, "old")
+    work, old = work_folder(output), _sibling(output, "old")
     if not _is_ours(work, claim.marker):
         held.leave()
         raise claim.strangers(str(work))
@@ -264,6 +293,11 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def work_folder(output: Path) -> Path:
+    """Where an output grows."""
+    return _sibling(output, "wip")
 
 
 def _sibling(path: Path, suffix: str) -> Path:

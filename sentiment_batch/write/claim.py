@@ -5,18 +5,29 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from sentiment_batch.errors import OutputConflict
 from sentiment_batch.write.difference import difference
 
 CLAIM, LOCK, SCRATCH, PLAN = ".claim.json", ".lock", ".scratch", ".plan.json"
+JOB = ".job.json"  # what `publish` needs of a job that slices do
 CHECKPOINT, STATE = ".checkpoint", "state.json"  # where a job keeps what it goes on from, if not in finished files
-CONTROL = (CLAIM, LOCK, SCRATCH, PLAN, CHECKPOINT)  # none is in a published output, but for the claim of one in place
+CONTROL = (
+    CLAIM,
+    LOCK,
+    SCRATCH,
+    PLAN,
+    CHECKPOINT,
+    JOB,
+)  # none is in a published output, but for the claim of one in place
 JOB_ID = "job_id"
 _FREE = "given_back"
 
 Identity = dict[str, Any]
+How = Literal[
+    "whole", "slice", "publish"
+]  # whether a run does the job, its part of it, or what is left when all is done
 
 
 def job_id(identity: Identity) -> str:
@@ -41,6 +52,7 @@ class Claim:
     """What a run asks for: an output for its job. `marker` is the JSON file that only a finished output has.
 
     `made` is a regular expression for the names of all else that such jobs make. `job_id` has the turn behind a dot.
+    A run that is to `publish` begins nothing.
     """
 
     output: str
@@ -49,6 +61,7 @@ class Claim:
     marker: str
     overwrite: bool
     made: str = ".*"
+    how: How = "whole"
 
     @property
     def turn(self) -> int:
@@ -98,6 +111,15 @@ class Claim:
                 f"{where} is the unfinished work of another job: {difference(found, self.identity)}; "
                 f"finish that job, give another --output{self._or_overwrite(found) or alone}"
             )
+
+    def not_begun(self, found: Any, where: str) -> OutputConflict:
+        """What a run that begins nothing says if the claim that was found is not this job's."""
+        if not is_claim(found):
+            return OutputConflict(f"{where} has no work of a job; run `score` to begin it")
+        return OutputConflict(
+            f"{where} was begun as another job than it would be now: {difference(found, self.identity)}; put back what "
+            "changed, or begin anew with score --overwrite"
+        )
 
     def _may_replace(self, found: Any) -> bool:
         return self.overwrite and bool(self._or_overwrite(found))

@@ -16,12 +16,13 @@ from typing import Any
 
 from sentiment_batch.errors import OutputConflict, UsageError
 from sentiment_batch.remote import is_url
-from sentiment_batch.write.beside import Beside, work_beside
+from sentiment_batch.write.beside import Beside, work_beside, work_folder
 from sentiment_batch.write.bucket import Bucket
-from sentiment_batch.write.claim import CLAIM, CONTROL, Claim, Identity, job_id
-from sentiment_batch.write.in_place import InPlace, finished_in_place, work_in_place
+from sentiment_batch.write.claim import CLAIM, CONTROL, Claim, How, Identity, job_id
+from sentiment_batch.write.in_place import InPlace, begun_in_place, finished_in_place, work_in_place
 from sentiment_batch.write.lock import lock
 from sentiment_batch.write.settle import settle
+from sentiment_batch.write.shared import lock_for_slices
 from sentiment_batch.write.store import Folder, Store, json_scratch, read_json, scratch_file
 
 Work = Beside | InPlace
@@ -30,15 +31,16 @@ log = logging.getLogger(__name__)
 
 
 def claim(
-    output: str, identity: Identity, marker: str, overwrite: bool = False, made: str = ".*"
+    output: str, identity: Identity, marker: str, overwrite: bool = False, made: str = ".*", how: How = "whole"
 ) -> Work | dict[str, Any]:
     """The right to make the output, or, if this very job has made it, the content of its marker.
 
     `marker` is the JSON file that a finished output has; it holds the job id. `made` is a regular expression for the
     names of all else that the job may make. Raises `OutputConflict` if the output or the work on it belongs to another
-    job (with `overwrite` it is replaced) or is not ours at all, and `Busy` if another run holds it.
+    job (with `overwrite` it is replaced) or is not ours at all, and `Busy` if another run holds it. A slice shares it
+    with other slices; to publish is to go on with what was begun, or `OutputConflict`.
     """
-    wanted = Claim(output, job_id(identity), identity, marker, overwrite, made)
+    wanted = Claim(output, job_id(identity), identity, marker, overwrite, made, how)
     if is_url(output):
         return work_in_place(wanted, Bucket(output))
     path = Path(os.path.abspath(output))
@@ -56,15 +58,20 @@ def _work_on_volume(wanted: Claim, path: Path) -> Work | dict[str, Any]:
     if not left and (done := finished_in_place(wanted, Folder(path))) is not None:
         return done
     log.info("%s is a mount point, which cannot be renamed: %s publishes what grows in it", path, wanted.marker)
-    held = lock(path)
-    try:
-        work = work_in_place(wanted, Folder(path), held)
-    except BaseException:
-        held.leave()
-        raise
-    if isinstance(work, dict):
-        held.leave()
-    return work
+    store = Folder(path)
+    while True:
+        held = lock(path) if wanted.how == "whole" else lock_for_slices(wanted, store, lambda: begun_in_place(store))
+        try:
+            work = work_in_place(wanted, store, held)
+        except BaseException:
+            held.leave()
+            raise
+        if isinstance(work, dict):
+            held.leave()
+        elif wanted.how == "slice" and held.alone and not (held.share() and work.published() is None):
+            work.release()  # another run came between
+            continue
+        return work
 
 
 def settle_json(
@@ -102,6 +109,14 @@ def settle_bytes(work: Work, name: str, content: bytes, is_right: Callable[[byte
 def open_store(output: str) -> Store:
     """The place of an output, to read from."""
     return Bucket(output) if is_url(output) else Folder(Path(output))
+
+
+def work_store(output: str) -> Store:
+    """The place where an output grows, to read from; it may not be there."""
+    if is_url(output):
+        return Bucket(output)
+    path = Path(os.path.abspath(output))
+    return Folder(path if is_mount_point(path) else work_folder(path))
 
 
 def _check_parent(folder: Path) -> None:

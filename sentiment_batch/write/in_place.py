@@ -33,6 +33,7 @@ from sentiment_batch.write.claim import (
     CHECKPOINT,
     CLAIM,
     CONTROL,
+    JOB,
     JOB_ID,
     PLAN,
     SCRATCH,
@@ -42,7 +43,7 @@ from sentiment_batch.write.claim import (
     is_free,
     turn_of,
 )
-from sentiment_batch.write.lock import Lock
+from sentiment_batch.write.lock import TRIES, Lock
 from sentiment_batch.write.store import Folder, Store, Version, json_scratch, parsed, read_json
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,17 @@ class InPlace:
             for name in names:
                 self.store.delete(name)
 
+    def take_alone(self) -> bool:
+        """Whether this run may commit. In a bucket others may, too, and make the same.
+
+        With a lock only one that is alone from now on may; another has left the work to whoever holds it (shared.py).
+        """
+        return self.lock is None or self.lock.take(TRIES)
+
+    def published(self) -> dict[str, Any] | None:
+        """The marker of the output, if it is finished by now."""
+        return finished_in_place(self.claim, self.store)
+
     def publish(self) -> None:
         """Make sure that the marker, which is there by now, is not one that came too late."""
         try:
@@ -107,19 +119,23 @@ class InPlace:
     def release(self) -> None:
         """Let another run go on with the work; if this run began nothing, let another job have the place."""
         with suppress(EnvironmentFailure):  # a claim is in nobody's way; and this must not hide why the run ends
-            if self.scratch.exists() and not self.resumed and not _begun(self.store):
+            began_nothing = self.scratch.exists() and not self.resumed and not begun_in_place(self.store)
+            if began_nothing and self._is_last():  # other slices may be about to
                 version = self.store.version(CLAIM)
                 if self.claim.is_of(read_json(self.store, CLAIM)):
                     _put_claim(self.store, self.scratch, self.claim.given_back(), version)
                     self._tidy()
         self._close()
 
+    def _is_last(self) -> bool:
+        return self.claim.how != "slice" or (self.lock is not None and self.lock.is_last())
+
     def _tidy(self) -> None:
         _tidy(self.store, alone=self.lock is not None and self.lock.alone)
 
     def _close(self) -> None:
         shutil.rmtree(self.scratch, ignore_errors=True)
-        if isinstance(self.store, Folder):
+        if isinstance(self.store, Folder) and self._is_last():
             with suppress(OSError):  # other runs may have theirs there
                 self.scratch.parent.rmdir()
         if self.lock:
@@ -178,7 +194,9 @@ def _look(claim: Claim, store: Store, alone: bool) -> _Seen | None:
     seen = _Seen(store.version(CLAIM), read_json(store, CLAIM), store.read(claim.marker))
     if claim.is_job(seen.holder):
         return seen
-    begun = _begun(store)
+    if claim.how == "publish":
+        raise claim.not_begun(seen.holder, store.url)
+    begun = begun_in_place(store)
     if is_claim(seen.holder):
         if begun or not (alone or is_free(seen.holder)):  # without a lock another run may just have begun
             published = is_claim(seen.marker) and seen.marker[JOB_ID] == seen.holder[JOB_ID]
@@ -234,7 +252,8 @@ def _scratch(store: Store, alone: bool) -> Path:
     return Path(tempfile.mkdtemp(prefix="sentiment-batch-"))
 
 
-def _begun(store: Store) -> bool:
+def begun_in_place(store: Store) -> bool:
+    """Whether there is more than what says whose the place is."""
     names = [name for name in store.sizes() if name not in CONTROL]
     return bool(names) or store.read(f"{CHECKPOINT}/{STATE}") is not None
 
@@ -243,6 +262,7 @@ def _tidy(store: Store, alone: bool) -> None:
     """Take away what is of no use in a finished output. Its claim stays: it says whose the output is."""
     try:
         if store.version(PLAN) is not None:
+            store.delete(JOB)
             store.delete(PLAN)
     except AccessRefused as error:  # all is done, and this is in nobody's way
         log.warning("%s/%s is of no use any more, and is left: %s", store.url, PLAN, error)

@@ -1,0 +1,96 @@
+"""The command that publishes what the slices of a job have labelled, if none of them could."""
+
+import logging
+import time
+from dataclasses import asdict, replace
+from typing import NoReturn
+
+from sentiment_batch.config import PublishOptions
+from sentiment_batch.errors import InputError
+from sentiment_batch.job import Job
+from sentiment_batch.job_file import read_job_file
+from sentiment_batch.labelling import check_alike
+from sentiment_batch.measure.metrics import Clock, Metrics, performance_section
+from sentiment_batch.published import read_manifest
+from sentiment_batch.read.plan import PlannedShard
+from sentiment_batch.score import account, check_rejects, commit, done_already, open_job, published_metrics
+from sentiment_batch.shards import adopted_parts, planned_shards, settled_parts
+from sentiment_batch.write.claim import CLAIM, is_claim
+from sentiment_batch.write.commit import Work, claim, open_store, work_store
+from sentiment_batch.write.manifest import MADE, MARKER
+from sentiment_batch.write.part import Part
+from sentiment_batch.write.store import read_json
+
+_NAMED = 5
+
+log = logging.getLogger(__name__)
+
+
+def publish(options: PublishOptions) -> Metrics:
+    """Commit the job whose slices have left all its parts there, and return its metrics; those of a finished output.
+
+    The options are those that the slices left (job_file.py). Model and inputs are looked at as `score` does; nothing is
+    labelled. Raises as `score`: `InputError` for parts that are missing or damaged, `Busy` while slices are at work.
+    """
+    clock = Clock()
+    begun = read_job_file(work_store(options.output), options.output)
+    if begun is None:
+        return _published(options.output)
+    job = open_job(replace(begun.options, progress=options.progress))
+    claimed = claim(options.output, job.identity(), MARKER, job.options.overwrite, MADE, "publish")
+    if isinstance(claimed, dict):
+        return done_already(job.options, claimed)
+    try:
+        return _commit(job, claimed, begun.slices, clock)
+    finally:
+        claimed.release()
+
+
+def _published(output: str) -> Metrics:
+    """The metrics of an output that needs nothing more. Raises `InputError` if there is none."""
+    place, store = work_store(output), open_store(output)
+    unfinished = place.url != store.url and is_claim(read_json(place, CLAIM))
+    if unfinished or store.version(MARKER) is None:
+        begun = unfinished or is_claim(read_json(store, CLAIM))
+        what = "its job was not begun by slices; run the same command again to finish it"
+        raise InputError(f"{output}: nothing to publish: {what if begun else 'no job has been begun there'}")
+    metrics = published_metrics(store, read_manifest(store))
+    log.info("done already: %s", output)
+    return {**metrics, "already_done": True}
+
+
+def _commit(job: Job, work: Work, slices: int, clock: Clock) -> Metrics:
+    started = time.perf_counter()
+    shards = planned_shards(job, work)
+    parts = adopted_parts(work, shards)
+    _check_all_there(work, shards, parts, slices)
+    check_alike(filter(None, parts), work.store.url)
+    check_rejects(job, parts, sum(planned.shard.rows for planned in shards), work)
+
+    def refuse(planned: PlannedShard) -> NoReturn:
+        raise _lacking(work, [planned], len(shards), slices)
+
+    sealed = settled_parts(job, work, shards, parts, refuse)
+    seconds, effort = time.perf_counter() - started, asdict(job.labeller.effort)
+    metrics = account(job, work, clock, sealed, performance_section(0, effort, seconds, 0.0), resumed=True)
+    return commit(job, work, metrics, sealed)
+
+
+def _check_all_there(work: Work, shards: list[PlannedShard], parts: list[Part | None], slices: int) -> None:
+    if lacking := [planned for planned, part in zip(shards, parts, strict=True) if part is None]:
+        raise _lacking(work, lacking, len(shards), slices)
+
+
+def _lacking(work: Work, lacking: list[PlannedShard], parts: int, slices: int) -> InputError:
+    """Which parts are not there, or not whole, and which slices would make them."""
+    numbers = [planned.index for planned in lacking]
+    of = [f"{index}/{slices}" for index in sorted({number % slices + 1 for number in numbers})]
+    return InputError(
+        f"{work.store.url} lacks {len(numbers):,} of {parts:,} parts: {_first(numbers)}; run their slices again "
+        f"(--shard-slice {_first(of)}), or `score` without --shard-slice, which does all that is left"
+    )
+
+
+def _first(names: list[int] | list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(map(str, names[:_NAMED])) + (f" and {more:,} more" if more > 0 else "")
