@@ -81,6 +81,10 @@ def _absolute(path: str) -> str:
     return path if sample or is_url(path) else os.path.abspath(path)
 
 
+def _is_absolute(value: Any) -> bool:
+    return is_path(value) and _absolute(value) == value
+
+
 def _is_of(kind: Any) -> Callable[[Any], bool]:
     """Whether a value of JSON is one of the option's type."""
     origin, inner = get_origin(kind), get_args(kind)
@@ -99,7 +103,7 @@ def _is_of(kind: Any) -> Callable[[Any], bool]:
 _TEXT = _is_of(str)
 _SHAPE: Shape = {
     JOB_ID: _TEXT,
-    "format": lambda value: value == FORMAT,
+    "format": lambda value: type(value) is int and value == FORMAT,
     "slices": lambda value: type(value) is int and value > 0,
     "compute": {
         **dict.fromkeys(("engine", "device", "dtype"), _TEXT),
@@ -107,7 +111,7 @@ _SHAPE: Shape = {
     },
     "options": {
         **{name: _is_of(kind) for name, kind in _KINDS.items()},
-        "input": lambda value: isinstance(value, list) and value and all(map(is_path, value)),
-        "model": is_path,
+        "input": lambda value: isinstance(value, list) and value and all(map(_is_absolute, value)),
+        "model": _is_absolute,
     },
 }

@@ -95,13 +95,13 @@ def _label(job: Job, work: Work, clock: Clock, deadline: Deadline) -> Metrics:
     for planned, part in zip(mine, adopted_parts(work, mine), strict=True):
         parts[planned.index] = part
     adopted = [part.seal for part in parts if part]
-    for part in filter(None, parts):
+    left = [planned for planned in mine if parts[planned.index] is None]
+    for part in filter(None, parts if left or not job.shard_slice else ()):  # a slice that is done may be done anywhere
         check_compute(part, job.labeller, work.store.url)
     if adopted:
         log.info("going on: %d of %d parts were sealed by an earlier run", len(adopted), len(mine))
     done, bad = sum(seal["rows_in"] for seal in adopted), sum(map(_without_fair_label, adopted))
     total = sum(planned.shard.rows for planned in shards)
-    left = [planned for planned in mine if parts[planned.index] is None]
     if job.shard_slice and left:
         agree_on_job(job, work)
     with open_crew(job, work, len(left)) as crew:

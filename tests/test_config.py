@@ -98,6 +98,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "drift": {"night": "n", "before": ("b",)},
     "run": {"job": "j"},
     "report": {"metrics": "m", "output": "o"},
+    "publish": {"output": "o"},
 }
 NUMBERS = [
     (command, each.name)

@@ -17,7 +17,12 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
     if metrics.get("already_done"):
         status = f"done already, at {metrics['run']['ended_at']}"  # its figures are those of that time
         status += "; its gates failed now" if metrics["status"] == "gate_failed" else ""
+    if (mine := metrics.get("slice")) and not mine["published"]:
+        status = f"slice {mine['index']}/{mine['of']} is done, and the job is not published yet"
     lines = [("status", status + (f": {output}" if output else ""))]
+    if mine and not mine["published"]:
+        there = f"{mine['parts_there']:,} of {mine['parts']:,} of the job are there"
+        lines.append(("parts", f"{mine['shards']:,} of this slice are sealed; {there}"))
     if "rows" in metrics:
         rows = metrics["rows"]
         lines.append(("rows", f"{rows['in']:,} in = {rows['out']:,} out + {rows['rejected']:,} rejected"))

@@ -13,7 +13,7 @@ _SHARE = re.compile(r"(?:[a-z]+_)?share_(?P<label>.*)", re.DOTALL)
 
 
 def xcom_text(metrics: dict[str, Any], output: str | None) -> str:
-    """`command`, `status`, `exit_code`; `error` if it failed; where the output is; and the headline, flat.
+    """`command`, `status`, `exit_code`; `error` if it failed; where the output is; `slice` of one; the headline, flat.
 
     The headline's figures are left out from where they would make it too large, the shares of labels first; `left_out`
     says how many.
@@ -32,6 +32,7 @@ def xcom_text(metrics: dict[str, Any], output: str | None) -> str:
         "output": output,
         "job_ids": ids,
         "outputs": metrics.get("outputs"),
+        "slice": metrics.get("slice"),
     }
     told = {name: value for name, value in found.items() if value not in (None, "", {})}
     size, left_out = _bytes(told) + _bytes({"left_out": 999}), 0

@@ -39,6 +39,7 @@ from sentiment_batch.write.claim import (
     SCRATCH,
     STATE,
     Claim,
+    How,
     is_claim,
     is_free,
     turn_of,
@@ -131,7 +132,7 @@ class InPlace:
         return self.claim.how != "slice" or (self.lock is not None and self.lock.is_last())
 
     def _tidy(self) -> None:
-        _tidy(self.store, alone=self.lock is not None and self.lock.alone)
+        _tidy(self.store, self.claim.how, alone=self.lock is not None and self.lock.alone)
 
     def _close(self) -> None:
         shutil.rmtree(self.scratch, ignore_errors=True)
@@ -155,7 +156,7 @@ def work_in_place(claim: Claim, store: Store, lock: Lock | None = None) -> InPla
     alone = lock is not None and lock.alone
     while True:
         if (done := finished_in_place(claim, store)) is not None:
-            _tidy(store, alone)
+            _tidy(store, claim.how, alone)
             return done
         if (seen := _look(claim, store, alone)) is None:
             continue
@@ -258,11 +259,13 @@ def begun_in_place(store: Store) -> bool:
     return bool(names) or store.read(f"{CHECKPOINT}/{STATE}") is not None
 
 
-def _tidy(store: Store, alone: bool) -> None:
+def _tidy(store: Store, how: How, alone: bool) -> None:
     """Take away what is of no use in a finished output. Its claim stays: it says whose the output is."""
     try:
-        if store.version(PLAN) is not None:
+        planned = store.version(PLAN) is not None
+        if planned or how != "whole":  # a slice that is late may have left its own
             store.delete(JOB)
+        if planned:
             store.delete(PLAN)
     except AccessRefused as error:  # all is done, and this is in nobody's way
         log.warning("%s/%s is of no use any more, and is left: %s", store.url, PLAN, error)
