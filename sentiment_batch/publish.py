@@ -1,6 +1,7 @@
 """The command that publishes what the slices of a job have labelled, if none of them could."""
 
 import logging
+import os
 import time
 from dataclasses import asdict, replace
 from typing import NoReturn
@@ -13,13 +14,14 @@ from sentiment_batch.labelling import check_alike
 from sentiment_batch.measure.metrics import Clock, Metrics, performance_section
 from sentiment_batch.published import read_manifest
 from sentiment_batch.read.plan import PlannedShard
+from sentiment_batch.remote import is_url
 from sentiment_batch.score import account, check_rejects, commit, done_already, open_job, published_metrics
 from sentiment_batch.shards import adopted_parts, planned_shards, settled_parts
 from sentiment_batch.write.claim import CLAIM, is_claim
 from sentiment_batch.write.commit import Work, claim, open_store, work_store
 from sentiment_batch.write.manifest import MADE, MARKER
 from sentiment_batch.write.part import Part
-from sentiment_batch.write.store import read_json
+from sentiment_batch.write.store import Store, read_json
 
 _NAMED = 5
 
@@ -33,9 +35,10 @@ def publish(options: PublishOptions) -> Metrics:
     labelled. Raises as `score`: `InputError` for parts that are missing or damaged, `Busy` while slices are at work.
     """
     clock = Clock()
-    begun = read_job_file(work_store(options.output), options.output)
+    place = work_store(options.output)
+    begun = read_job_file(place, options.output)
     if begun is None:
-        return _published(options.output)
+        return _finished(options.output, place)
     job = open_job(replace(begun.options, progress=options.progress))
     claimed = claim(options.output, job.identity(), MARKER, job.options.overwrite, MADE, "publish")
     if isinstance(claimed, dict):
@@ -46,17 +49,23 @@ def publish(options: PublishOptions) -> Metrics:
         claimed.release()
 
 
-def _published(output: str) -> Metrics:
-    """The metrics of an output that needs nothing more. Raises `InputError` if there is none."""
-    place, store = work_store(output), open_store(output)
-    unfinished = place.url != store.url and is_claim(read_json(place, CLAIM))
-    if unfinished or store.version(MARKER) is None:
-        begun = unfinished or is_claim(read_json(store, CLAIM))
-        what = "its job was not begun by slices; run the same command again to finish it"
-        raise InputError(f"{output}: nothing to publish: {what if begun else 'no job has been begun there'}")
+def _finished(output: str, place: Store) -> Metrics:
+    """The metrics of an output that needs no more than a rename, if that. Raises `InputError` if there is none."""
+    store = open_store(output)
+    if place.url != store.url and place.version(MARKER) is not None:  # a run was killed before its last step
+        claim(output, read_manifest(place)["identity"], MARKER, made=MADE, how="publish")
+    elif place.url != store.url and is_claim(read_json(place, CLAIM)):
+        raise _nothing(output, begun=True)
+    if not (is_url(output) or os.path.isdir(output)) or store.version(MARKER) is None:
+        raise _nothing(output, begun=is_claim(read_json(store, CLAIM)))
     metrics = published_metrics(store, read_manifest(store))
     log.info("done already: %s", output)
     return {**metrics, "already_done": True}
+
+
+def _nothing(output: str, begun: bool) -> InputError:
+    what = "its job was not begun by slices; run the same command again to finish it"
+    return InputError(f"{output}: nothing to publish: {what if begun else 'no job has been begun there'}")
 
 
 def _commit(job: Job, work: Work, slices: int, clock: Clock) -> Metrics:
