@@ -30,7 +30,7 @@ from sentiment_batch import stop
 from sentiment_batch.errors import Busy
 from sentiment_batch.write.claim import CLAIM, Claim, is_claim, is_free
 from sentiment_batch.write.lock import OF_SLICES, Lock, lock
-from sentiment_batch.write.store import Folder, Store, read_json
+from sentiment_batch.write.store import Folder, read_json
 
 _PATIENCE = 3.0  # seconds of waiting, as they are asked for: nobody looks at a clock
 _PATIENCE_WITH_SLICES = (
@@ -48,33 +48,37 @@ def lock_for_slices(claim: Claim, store: Folder, begun: Callable[[], bool]) -> L
         return lock(store.path, of_slices=True)
     waited = 0.0
     while True:
-        patience = _PATIENCE
+        together = _joins(claim, store, begun)  # so that many which have something to take away do not hold it together
         try:
-            held = lock(store.path, shared=True, of_slices=True)
+            held = lock(store.path, together, of_slices=True)
         except Busy as error:
-            busy = error
-            patience = _PATIENCE_WITH_SLICES if OF_SLICES in str(error) else _PATIENCE
-        else:
-            try:
-                if not held.works or _joins(claim, store, begun()) or held.take():
-                    return held
-            except BaseException:
-                held.release()
-                raise
-            busy = Busy(f"{store.url} is held by slices of another job; wait for them to end")
-        stop.check()
-        if waited >= patience:
-            raise busy
-        pause = min(1.0, 0.1 + waited / 10) * random.uniform(0.5, 1.0)  # noqa: S311 - two that meet shall not meet again
-        time.sleep(pause)
-        waited += pause
+            busy, alone = error, f", {OF_SLICES}" in str(error)
+            if not together and not alone and OF_SLICES in str(error):
+                busy = Busy(f"{store.url} is held by slices of another job; wait for them to end")
+            stop.check()
+            if waited >= (_PATIENCE_WITH_SLICES if alone else _PATIENCE):
+                raise busy from None
+            pause = min(1.0, 0.1 + waited / 10) * random.uniform(0.5, 1.0)  # noqa: S311 - that two do not keep meeting
+            time.sleep(pause)
+            waited += pause
+            continue
+        try:
+            if not (held.works and together) or _joins(claim, store, begun):
+                return held
+        except BaseException:
+            held.release()
+            raise
+        held.release()
 
 
-def _joins(claim: Claim, store: Store, begun: bool) -> bool:
+def _joins(claim: Claim, store: Folder, begun: Callable[[], bool]) -> bool:
     """Whether a slice may begin there beside others: they are of its job, or nothing is there that is in the way."""
     if store.version(claim.marker) is not None:
         return False
     claimed = read_json(store, CLAIM)
     if is_claim(claimed):
         return claim.is_job(claimed) and not is_free(claimed)
-    return not begun and store.version(CLAIM) is None
+    try:
+        return store.version(CLAIM) is None and not begun()
+    except FileNotFoundError:  # there is no folder
+        return True
