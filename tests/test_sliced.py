@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
@@ -15,8 +16,10 @@ from conftest import Outcome, Program, faults_of
 from faults import stub
 from faults.jobs import data_files, objects, write_dump
 from test_commit import without_locks
+from test_readme import README
 
 from sentiment_batch import deadline, sliced
+from sentiment_batch.cli import cli
 from sentiment_batch.config import ScoreOptions
 from sentiment_batch.errors import Busy, DeadlineReached, InputError, OutputConflict, TooManyRejects
 from sentiment_batch.model.compute import Compute
@@ -385,6 +388,19 @@ def test_one_that_comes_when_all_is_published_is_done(
     assert told["slice"]["published"]
     assert data_files(out) == expected
     assert sorted(os.listdir(tmp_path)) == ["out", "whole"]
+
+
+def test_the_line_of_the_readme_gives_each_index_of_kubernetes_its_slice() -> None:
+    (line,) = re.findall(r"^sentiment-batch (score .*JOB_COMPLETION_INDEX.*)$", README, re.MULTILINE)
+    slices = []
+    for index in range(8):
+        found = subprocess.run(
+            ["/bin/sh", "-c", f"printf '%s\\n' {line}"],
+            **{"env": {"JOB_COMPLETION_INDEX": str(index)}, "capture_output": True, "text": True, "check": True},
+        )
+        name, *arguments = found.stdout.splitlines()
+        slices.append(cli.commands[name].make_context(name, arguments).params["shard_slice"])
+    assert slices == [f"{index}/8" for index in range(1, 9)]
 
 
 # What a slice cannot know, and what it can
