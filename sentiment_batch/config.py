@@ -206,11 +206,24 @@ class ScoreOptions(ReadOptions, CacheOptions, LabelOptions, MetricsOptions, LogO
         "when the clock shows it next, or a duration such as 90m or 2h30m. The same command again goes on.",
         metavar="WHEN",
     )
+    since: str | None = option(
+        None,
+        help="A finished output of an earlier dump: rows that it has with the same --key and the same text keep its "
+        "prediction, under the same model, and the rest is scored.",
+        metavar="PREVIOUS_OUT",
+    )
+    key: tuple[str, ...] = option(
+        (), help="Columns that tell rows apart, for --since: names between commas.", commas=True, metavar="COLUMNS"
+    )
     overwrite: bool = option(False, help="Replace an output that belongs to another job.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         deadline_of(self.deadline)
+        if self.since is not None and not self.key:
+            raise UsageError("--since needs the columns that tell rows apart: give --key, such as --key id")
+        if self.key and self.since is None:
+            raise UsageError("--key tells the rows of --since apart: give --since with an earlier output")
 
 
 @dataclass(frozen=True, kw_only=True)

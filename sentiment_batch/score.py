@@ -33,7 +33,8 @@ from sentiment_batch.measure.progress import Progress
 from sentiment_batch.read.plan import Inputs, open_inputs, say_if_empty
 from sentiment_batch.remote import is_url, lies_in
 from sentiment_batch.report import settle_report
-from sentiment_batch.shards import adopted_parts, planned_shards, settled_parts
+from sentiment_batch.shards import adopted_parts, planned_shards, ready_job, settled_parts
+from sentiment_batch.since import open_since
 from sentiment_batch.workers import open_crew
 from sentiment_batch.write.claim import CONTROL, is_claim, turn_of
 from sentiment_batch.write.commit import Work, claim, open_store, settle_json
@@ -59,7 +60,8 @@ def score(options: ScoreOptions) -> Metrics:
     labeller = open_labeller(options, options.text_column)
     inputs = open_inputs(options.input, options.format, options.columns, required_columns(options))
     _check_inputs_outside(options.output, inputs)
-    job = Job(options, labeller, inputs, kept_columns(options, inputs.schema))
+    since = open_since(options, inputs.schema)
+    job = Job(options, labeller, inputs, kept_columns(options, inputs.schema), since)
     labeller.check_columns(pa.schema([inputs.schema.field(name) for name in job.needed]))
     claimed = claim(options.output, job.identity(), MARKER, options.overwrite, MADE)
     if isinstance(claimed, dict):
@@ -82,6 +84,7 @@ def _label(job: Job, work: Work, clock: Clock, deadline: Deadline) -> Metrics:
         log.info("going on: %d of %d parts were sealed by an earlier run", len(adopted), len(shards))
     done, bad = sum(seal["rows_in"] for seal in adopted), sum(map(_without_fair_label, adopted))
     left = [planned for planned, part in zip(shards, parts, strict=True) if part is None]
+    job = ready_job(job, work, len(left))
     with open_crew(job, work, len(left)) as crew:
         started = time.perf_counter()
         with Progress(total, job.options.progress, done=done) as progress:
@@ -213,6 +216,8 @@ def _sections(job: Job, seals: list[Seal], performance: Metrics) -> Metrics:
         "profile": profile_section(counts["profile"], predictions["counts"]),
         "performance": performance,
     }
+    if job.since:
+        sections["since"] = job.since.section(counts)
     if "confusion" in counts:
         sections["evaluation"] = {
             **quality_section(counts, job.labeller.labels, job.labeller.temperature),

@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ from sentiment_batch.measure.metrics import Metrics
 from sentiment_batch.measure.progress import Tally
 from sentiment_batch.read.chunk import Shard
 from sentiment_batch.read.plan import PlannedShard, plan, read_chunks, shard_sha256
+from sentiment_batch.since import ready, with_index
 from sentiment_batch.write.claim import JOB_ID, PLAN
 from sentiment_batch.write.commit import Work, settle_json
 from sentiment_batch.write.manifest import missing
@@ -76,6 +77,14 @@ def _is_of(work: Work, planned: PlannedShard, seal: Seal, sizes: dict[str, int])
     return same and (rejects is None or sizes.get(rejects["name"]) == rejects["bytes"])
 
 
+def ready_job(job: Job, work: Work, shards_left: int) -> Job:
+    """The job, which knows what it may keep of an earlier output, and has an index of it if there are shards left."""
+    if job.since is None:
+        return job
+    since = ready(job.since, job.identity(), compute_of(job.labeller), job.inputs.schema)
+    return replace(job, since=with_index(since, work.scratch) if shards_left else since)
+
+
 def settled_parts(
     job: Job, work: Work, shards: list[PlannedShard], parts: list[Part | None], progress: Tally
 ) -> list[Part]:
@@ -125,10 +134,18 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Tally) -
     If another job took the output meanwhile, what comes too late for it is taken back.
     """
     chunks = read_chunks(job.inputs, planned, job.needed, job.options.text_column, job.options.chunk_rows)
+    since = with_index(job.since, work.scratch) if job.since else None
+    found = labelled_chunks(chunks, job.labeller, progress, job.options.cache_rows, since.kept if since else None)
     counts: Counts = job.count(job.labeller(_no_rows(job)), np.zeros(0, np.int32))
-    counts |= {"rows_in": 0, "rejected": 0, "distinct_texts": 0, "cached_texts": 0}
+    counts |= {
+        "rows_in": 0,
+        "rejected": 0,
+        "distinct_texts": 0,
+        "cached_texts": 0,
+        **({"rows_kept": 0} if since else {}),
+    }
     with PartWriter(work.store, work.scratch, part_name(planned.index, work.claim.turn), job.schema) as part:
-        for batch, rejects, texts, unknown in labelled_chunks(chunks, job.labeller, progress, job.options.cache_rows):
+        for batch, rejects, texts, unknown in found:
             rows = batch.num_rows + len(rejects)
             part.write(batch.select(job.schema.names), rejects)
             counts = add(counts, job.count(batch, unknown))
