@@ -146,6 +146,11 @@ def compute_of(labeller: Labeller) -> dict[str, Any]:
     }
 
 
+def compute_in_words(compute: dict[str, Any]) -> str:
+    """What `compute_of` tells, for a person."""
+    return " ".join(str(compute[name]) for name in _COMPUTE if name in compute)
+
+
 def calibration_of(labeller: Labeller) -> dict[str, Any]:
     """What of a job's identity says how its probabilities are calibrated: nothing if they are not, as it always was.
 
@@ -158,7 +163,7 @@ def check_compute(part: Part, labeller: Labeller, output: str) -> None:
     """Raise `OutputConflict` for a part that another run of the job made with another compute than this one has."""
     compute, made = compute_of(labeller), part.seal["compute"]
     if made != compute:
-        theirs, ours = (" ".join(str(each[name]) for name in _COMPUTE if name in each) for each in (made, compute))
+        theirs, ours = compute_in_words(made), compute_in_words(compute)
         raise OutputConflict(
             f"{output}/{part.name} was made with {theirs}, this run would go on with {ours}, and an output has one: "
             f"go on where it was begun, or remove {output} to begin again"

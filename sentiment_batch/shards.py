@@ -81,7 +81,7 @@ def ready_job(job: Job, work: Work, shards_left: int) -> Job:
     """The job, which knows what it may keep of an earlier output, and has an index of it if there are shards left."""
     if job.since is None:
         return job
-    since = ready(job.since, job.identity(), compute_of(job.labeller), job.inputs.schema)
+    since = ready(job.since, job.identity(), job.labeller.labels, compute_of(job.labeller), job.inputs.schema)
     return replace(job, since=with_index(since, work.scratch) if shards_left else since)
 
 
@@ -135,7 +135,9 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Tally) -
     """
     chunks = read_chunks(job.inputs, planned, job.needed, job.options.text_column, job.options.chunk_rows)
     since = with_index(job.since, work.scratch) if job.since else None
-    found = labelled_chunks(chunks, job.labeller, progress, job.options.cache_rows, since.kept if since else None)
+    found = labelled_chunks(
+        chunks, job.labeller, progress, job.options.cache_rows, since.kept if since and since.known else None
+    )
     counts: Counts = job.count(job.labeller(_no_rows(job)), np.zeros(0, np.int32))
     counts |= {
         "rows_in": 0,

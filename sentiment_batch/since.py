@@ -22,6 +22,7 @@ from sentiment_batch.config import ScoreOptions
 from sentiment_batch.errors import InputError, UsageError
 from sentiment_batch.finished import Finished, open_finished
 from sentiment_batch.known import Known, Rows, build
+from sentiment_batch.labelling import compute_in_words
 from sentiment_batch.logs import shown
 from sentiment_batch.measure.counts import Counts, positions
 from sentiment_batch.measure.metrics import Metrics
@@ -50,9 +51,8 @@ class Since:
         return {"since": self.output.sha256, "key": list(self.key)}
 
     def kept(self, batch: pa.RecordBatch) -> Kept:
-        """What the output says of rows of the batch. The index must be there, unless nothing can be kept."""
-        if self.known is None:
-            return Kept(np.zeros(0, np.int64), np.zeros(0, said_type(len(self.output.labels))))
+        """What the output says of rows of the batch. The index must be there."""
+        assert self.known, "something can be kept"
         rows, hashes = pair_hashes([batch.column(name) for name in self.key], batch.column(self.text_column))
         places, said = self.known.find(hashes)
         return Kept(rows[places], said)
@@ -99,18 +99,22 @@ def open_since(options: ScoreOptions, schema: pa.Schema) -> Since | None:
     return Since(output, options.key, options.text_column)
 
 
-def ready(since: Since, identity: Identity, compute: dict[str, Any], schema: pa.Schema) -> Since:
-    """It knows whether something of the output can be kept by a job of this identity, compute, and columns.
+def ready(
+    since: Since, identity: Identity, labels: tuple[str, ...], compute: dict[str, Any], schema: pa.Schema
+) -> Since:
+    """It knows whether something of the output can be kept by a job of this identity, labels, compute, and columns.
 
     If nothing can, a warning says why, and all rows are scored: a new model must not stop a job that runs by itself.
     """
-    why_not = next(_differences(since, identity, compute, schema), None)
+    why_not = next(_differences(since, identity, labels, compute, schema), None)
     if why_not:
         log.warning("--since %s: %s; nothing of it is kept, and all rows are scored", since.output.path, why_not)
     return replace(since, why_not=why_not)
 
 
-def _differences(since: Since, identity: Identity, compute: dict[str, Any], schema: pa.Schema) -> Iterator[str]:
+def _differences(
+    since: Since, identity: Identity, labels: tuple[str, ...], compute: dict[str, Any], schema: pa.Schema
+) -> Iterator[str]:
     """What says that the job would give other labels than the output has, or that no key of it can be one of these."""
     output = since.output
     if output.identity.get("row_format") != identity["row_format"]:
@@ -118,6 +122,8 @@ def _differences(since: Since, identity: Identity, compute: dict[str, Any], sche
     if output.identity.get("model") != identity["model"]:
         theirs, ours = (str(each.get("model")) for each in (output.identity, identity))
         yield f"it is of another model ({shown(theirs):.16} there, {ours:.16} here)"
+    if output.labels != labels:
+        yield "its labels are others"
     for name in ("max_length", "calibrated"):
         there, here = (each["options"].get(name) for each in (output.identity, identity))
         if there != here:
@@ -126,7 +132,7 @@ def _differences(since: Since, identity: Identity, compute: dict[str, Any], sche
     part = read_part(output.store, output.parts[0]["name"])
     made = part.seal.get("compute") if part else None
     if made != compute:
-        words = (shown(" ".join(map(str, (each or {}).values()))) for each in (made, compute))
+        words = (shown(compute_in_words(each)) if isinstance(each, dict) else "none" for each in (made, compute))
         yield f"it was computed with {' there, '.join(words)} here"
     theirs = output.schema()
     for name in since.key:
