@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sentiment_batch.pair_hashes import kind_of, pair_hashes
@@ -15,7 +15,9 @@ some_text = st.none() | st.text(alphabet="a:1\0", max_size=4)
 some_rows = st.lists(st.tuples(some_text, some_text, some_text), max_size=30)
 
 
-@given(some_rows, st.booleans())
+@given(rows=some_rows, two=st.booleans())
+@example(rows=[("a", "b:", "c"), ("a", "b", ":c"), ("a:b", "", "c"), ("a", ":b", "c"), ("a:", "b", "c")], two=True)
+@example(rows=[("a", "", ":c"), ("a:", "", "c"), ("1:a", "", "c"), ("1", "", "a:c")], two=False)
 def test_rows_share_a_hash_if_they_are_equal_and_have_no_null(rows: list[tuple[str | None, ...]], two: bool) -> None:
     columns = [pa.array([row[place] for row in rows], pa.string()) for place in range(3)]
     keys = columns[:2] if two else columns[:1]
