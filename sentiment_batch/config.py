@@ -214,6 +214,15 @@ class ScoreOptions(ReadOptions, CacheOptions, LabelOptions, MetricsOptions, LogO
         "Kubernetes counts from 0: $((JOB_COMPLETION_INDEX + 1))/8.",
         metavar="I/N",
     )
+    since: str | None = option(
+        None,
+        help="A finished output of an earlier dump: rows that it has with the same --key and the same text keep its "
+        "prediction, under the same model, and the rest is scored.",
+        metavar="PREVIOUS_OUT",
+    )
+    key: tuple[str, ...] = option(
+        (), help="Columns that tell rows apart, for --since: names between commas.", commas=True, metavar="COLUMNS"
+    )
     overwrite: bool = option(False, help="Replace an output that belongs to another job.")
 
     def __post_init__(self) -> None:
@@ -221,6 +230,10 @@ class ScoreOptions(ReadOptions, CacheOptions, LabelOptions, MetricsOptions, LogO
         deadline_of(self.deadline)
         if self.shard_slice is not None:
             slice_of(self.shard_slice)
+        if self.since is not None and not self.key:
+            raise UsageError("--since needs the columns that tell rows apart: give --key, such as --key id")
+        if self.key and self.since is None:
+            raise UsageError("--key tells the rows of --since apart: give --since with an earlier output")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,14 +14,15 @@ from sentiment_batch.model.compute import device_kind
 from sentiment_batch.read.columns import shown_columns
 from sentiment_batch.read.plan import Inputs
 from sentiment_batch.shard_slice import ShardSlice, slice_of
+from sentiment_batch.since import Since
 from sentiment_batch.write.claim import Identity
 
 ROW_FORMAT = 5  # goes up when the same job would give other rows or counts: part of every job's identity
 # What may differ between two runs of one job: none of it changes a row. The model counts by its digest, its calibration
-# by its temperature, the inputs by their content.
+# by its temperature, the inputs by their content, an earlier output by its manifest.
 _NOT_IDENTITY = {
     *("model", "calibrated", "input", "format", "output", "device", "max_reject_rate", "deadline", "overwrite"),
-    *("workers", "shard_slice", "metrics", "prometheus", "xcom", "progress", "log_format", "debug"),
+    *("workers", "shard_slice", "metrics", "prometheus", "xcom", "progress", "log_format", "debug", "since", "key"),
 }
 
 
@@ -33,6 +34,7 @@ class Job:
     labeller: Labeller
     inputs: Inputs
     columns: tuple[str, ...]  # of the input, in its order, that the output has
+    since: Since | None = None  # an earlier output, of which it keeps what it can
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -61,6 +63,7 @@ class Job:
             "options": {
                 **chosen,
                 **calibration_of(self.labeller),
+                **(self.since.identity() if self.since else {}),
                 "max_length": self.labeller.max_length,
                 "device": device_kind(self.options.device),
             },
@@ -72,7 +75,7 @@ class Job:
 
 def required_columns(options: ScoreOptions) -> tuple[str, ...]:
     """The columns that the job looks at, the text first."""
-    return (options.text_column, *([options.label_column] if options.label_column else []))
+    return (options.text_column, *([options.label_column] if options.label_column else []), *options.key)
 
 
 def kept_columns(options: ScoreOptions, schema: pa.Schema) -> tuple[str, ...]:

@@ -39,6 +39,7 @@ def job_file(job_id: str, options: ScoreOptions, slices: int, compute: dict[str,
     """Its content: local paths as they are from anywhere on the machine."""
     kept = {name: value for name, value in asdict(options).items() if name in _KINDS}
     kept |= {"input": [_absolute(path) for path in options.input], "model": os.path.abspath(options.model)}
+    kept |= {"since": _absolute(options.since)} if options.since else {}
     return {JOB_ID: job_id, "format": FORMAT, "slices": slices, "compute": compute, "options": kept}
 
 

@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 from sentiment_batch.config import LabelOptions
 from sentiment_batch.errors import InputError, ModelRefused, UsageError
 from sentiment_batch.measure.temperature import softmax
-from sentiment_batch.model.cache import Cache, Places, answers_of
+from sentiment_batch.model.cache import Cache, Kept, Places, answers_of, said_type
 from sentiment_batch.model.classifier import Classifier, Effort
 from sentiment_batch.model.compute import Compute, load_engine, resolve_compute
 from sentiment_batch.model.folder import TOKENIZER, TRAINING, ModelFolder, read_model_folder
 from sentiment_batch.model.graphs import Graphs, digest_with_graphs, find_graphs
-from sentiment_batch.model.tokens import TokenIds, count_token, load_tokenizer, tokenise
+from sentiment_batch.model.tokens import TokenIds, chosen, count_token, load_tokenizer, tokenise
 from sentiment_batch.read.columns import shown_columns
 from sentiment_batch.read.split import same_but_for_case
 from sentiment_batch.read.texts import is_text
@@ -37,6 +37,8 @@ class Prepared:
     cache: Cache
     places: Places  # of the distinct texts that are not blank
     tokens: TokenIds  # of those that the cache does not know
+    given: np.ndarray  # of these, as `said_type` has it: what an earlier output says
+    asked: np.ndarray  # bool: of which of these none says anything, so that the model has to
     text_numbers: np.ndarray  # int64 [rows]: which of the distinct texts the row has, or -1
     status: np.ndarray  # int8 [rows]
 
@@ -191,10 +193,11 @@ class Labeller:
         """SHA-256 over the contents of all files that decide a label: what is another model is another job."""
         return digest_with_graphs(self.folder, self.graphs)
 
-    def prepare(self, batch: pa.RecordBatch, cache: Cache | None = None) -> Prepared:
+    def prepare(self, batch: pa.RecordBatch, cache: Cache | None = None, kept: Kept | None = None) -> Prepared:
         """The tokens of the batch's distinct texts: each is labelled once, however many rows have it.
 
-        Not those that the cache knows from earlier batches.
+        Not those that the cache knows from earlier batches. And the model is not asked for one that a row has which is
+        `kept`: the first such row says what is said of it.
         """
         cache = cache or Cache(0, len(self.labels))
         column = batch.column(self.text_column)
@@ -209,7 +212,13 @@ class Labeller:
         scored = [text for text, skip in zip(texts, blank, strict=True) if not skip]
         places = cache.places(scored)
         tokens = tokenise(self.tokenizer, list(compress(scored, ~places.known)), self.max_length)
-        return Prepared(batch, cache, places, tokens, numbers[number_of], status[number_of])
+        text_numbers = numbers[number_of]
+        given, asked = np.zeros(len(scored), said_type(len(self.labels))), np.ones(len(scored), bool)
+        if kept:
+            of_kept = text_numbers[kept.rows]
+            given[of_kept[::-1]], asked[of_kept] = kept.said[::-1], False  # of a text that comes twice the first
+        fresh = ~places.known
+        return Prepared(batch, cache, places, tokens, given[fresh], asked[fresh], text_numbers, status[number_of])
 
     def label(self, prepared: Prepared, done: Callable[[int], None] = lambda _: None) -> pa.RecordBatch:
         """The rows with the added columns behind their own. Null where there is nothing to predict.
@@ -223,20 +232,18 @@ class Labeller:
         self, prepared: Prepared, done: Callable[[int], None] = lambda _: None
     ) -> tuple[pa.RecordBatch, np.ndarray]:
         """As `label`, with how many of each row's tokens the vocabulary does not know: int32 [rows]."""
-        tokens = prepared.tokens
+        tokens, said, asked = prepared.tokens, prepared.given.copy(), prepared.asked
+        said[asked] = self._said(self.classifier.logits(chosen(tokens, asked), done))
         unknown_tokens = count_token(tokens, self.folder.unknown_id)
-        fresh = answers_of(self.classifier.logits(tokens, done), tokens.lengths, unknown_tokens, tokens.truncated)
+        fresh = answers_of(said, tokens.lengths, unknown_tokens, tokens.truncated)
         answers = prepared.cache.answers(prepared.places, fresh)
         if not len(answers):
             answers = np.zeros(1, answers.dtype)  # of a text that no row has
         batch, numbers, status = prepared.batch, prepared.text_numbers, prepared.status.copy()
         lengths, truncated = answers["length"], answers["truncated"]
-        broken = ~np.isfinite(answers["logits"]).all(axis=1)
-        status[(numbers >= 0) & broken[numbers]] = _NONFINITE
-        logits = np.where(broken[:, None], 0, answers["logits"])
-        best = logits.argmax(axis=1)  # the same whatever they are divided by
-        probabilities = softmax(logits, self.temperature or 1.0).astype(np.float32)
-        unknown = status != _OK
+        label, probabilities = answers["said"]["label"], answers["said"]["probabilities"]
+        status[(numbers >= 0) & (label < 0)[numbers]] = _NONFINITE
+        best, unknown = np.maximum(label, 0), status != _OK
         values = [
             pa.DictionaryArray.from_arrays(pa.array(best[numbers], mask=unknown), list(self.labels)).cast(pa.string()),
             pa.array(probabilities[np.arange(len(best)), best][numbers], mask=unknown),
@@ -247,6 +254,14 @@ class Labeller:
         ]
         labelled = pa.RecordBatch.from_arrays([*batch.columns, *values], schema=self.labelled_schema(batch.schema))
         return labelled, np.where(numbers < 0, 0, answers["unknown"][numbers])
+
+    def _said(self, logits: np.ndarray) -> np.ndarray:
+        """What the logits of each text say of it, as `said_type` has it."""
+        said, finite = np.empty(len(logits), said_type(len(self.labels))), np.isfinite(logits).all(axis=1)
+        usable = np.where(finite[:, None], logits, 0)
+        said["label"] = np.where(finite, usable.argmax(axis=1), -1)  # the same whatever they are divided by
+        said["probabilities"] = softmax(usable, self.temperature or 1.0)
+        return said
 
 
 def _again(text_column: str, options: dict[str, Any]) -> Labeller:

@@ -16,7 +16,7 @@ from sentiment_batch.errors import EnvironmentFailure, OutputConflict
 from sentiment_batch.labeller import Labeller, Prepared
 from sentiment_batch.measure.counts import Counts
 from sentiment_batch.measure.progress import Tally
-from sentiment_batch.model.cache import Cache
+from sentiment_batch.model.cache import Cache, Kept
 from sentiment_batch.read.chunk import Chunk, Reject
 from sentiment_batch.write.part import Part
 from sentiment_batch.write.store import Store
@@ -31,7 +31,7 @@ class Labelled(NamedTuple):
 
     batch: pa.RecordBatch
     rejects: list[Reject]
-    texts: Counts  # how many it has, and how many of these were known from an earlier chunk
+    texts: Counts  # how many it has, how many were known from an earlier chunk, and what is kept of an earlier output
     unknown: np.ndarray  # int32 [rows]: how many tokens of each the vocabulary does not know
 
 
@@ -42,30 +42,44 @@ def open_labeller(options: LabelOptions, text_column: str) -> Labeller:
 
 
 def labelled_chunks(
-    chunks: Iterable[Chunk], labeller: Labeller, progress: Tally, cache_rows: int
+    chunks: Iterable[Chunk],
+    labeller: Labeller,
+    progress: Tally,
+    cache_rows: int,
+    kept_of: Callable[[pa.RecordBatch], Kept] | None = None,
 ) -> Iterator[Labelled]:
     """The chunks with their labels, in order; reading runs ahead of the model, and the model of the caller.
 
     A text that comes again in a later chunk is not labelled again, if it is one of the `cache_rows` seen last. The last
     bits of its probabilities are those of the batch that it was in at first. So let the chunks be a piece of work that
-    is done as a whole: begun again with its first chunk after a kill, it has the same bytes.
+    is done as a whole: begun again with its first chunk after a kill, it has the same bytes. A row that is kept, as
+    `kept_of` says, has what the earlier output says of it, if no earlier chunk has its text.
 
     The progress counts rows batch by batch, as if each distinct text stood for as many rows: on a slow machine a chunk
     takes an hour.
     """
     cache = Cache(cache_rows, len(labeller.labels))
-    prepared = ((labeller.prepare(chunk.batch, cache), chunk) for chunk in chunks)
+    prepared = (_prepared(labeller, chunk, cache, kept_of and kept_of(chunk.batch)) for chunk in chunks)
     with closing(ahead(prepared)) as source, closing(ahead(_labelled(source, labeller, progress))) as finished:
         yield from finished
 
 
-def _labelled(source: Iterable[tuple[Prepared, Chunk]], labeller: Labeller, progress: Tally) -> Iterator[Labelled]:
-    for prepared, chunk in source:
-        asked, known = len(prepared.tokens.lengths), int(prepared.places.known.sum())
+def _prepared(labeller: Labeller, chunk: Chunk, cache: Cache, kept: Kept | None) -> tuple[Prepared, Chunk, Counts]:
+    prepared = labeller.prepare(chunk.batch, cache, kept)
+    known = prepared.places.known
+    texts = {"distinct_texts": len(known), "cached_texts": int(known.sum())}
+    return prepared, chunk, texts if kept is None else {**texts, "rows_kept": len(kept.rows)}
+
+
+def _labelled(
+    source: Iterable[tuple[Prepared, Chunk, Counts]], labeller: Labeller, progress: Tally
+) -> Iterator[Labelled]:
+    for prepared, chunk, texts in source:
+        asked = int(prepared.asked.sum())
         batch, unknown = labeller.label_and_count(prepared, _counter(progress, chunk.rows, asked))
         if not asked:
             progress.add(chunk.rows)
-        yield Labelled(batch, chunk.rejects, {"distinct_texts": asked + known, "cached_texts": known}, unknown)
+        yield Labelled(batch, chunk.rejects, texts, unknown)
 
 
 def _counter(progress: Tally, rows: int, texts: int) -> Callable[[int], None]:
@@ -132,6 +146,11 @@ def compute_of(labeller: Labeller) -> dict[str, Any]:
     }
 
 
+def compute_in_words(compute: dict[str, Any]) -> str:
+    """What `compute_of` tells, for a person."""
+    return " ".join(str(compute[name]) for name in _COMPUTE if name in compute)
+
+
 def calibration_of(labeller: Labeller) -> dict[str, Any]:
     """What of a job's identity says how its probabilities are calibrated: nothing if they are not, as it always was.
 
@@ -149,9 +168,10 @@ def check_made_with(made: dict[str, Any], name: str, labeller: Labeller, output:
     """As `check_compute`, for what a file of that name says of other parts."""
     compute = compute_of(labeller)
     if made != compute:
+        theirs, ours = compute_in_words(made), compute_in_words(compute)
         raise OutputConflict(
-            f"{output}/{name} was made with {_in_words(made)}, this run would go on with {_in_words(compute)}, and an "
-            f"output has one: go on where it was begun, or remove {output} to begin again"
+            f"{output}/{name} was made with {theirs}, this run would go on with {ours}, and an output has one: "
+            f"go on where it was begun, or remove {output} to begin again"
         )
 
 
@@ -162,14 +182,11 @@ def check_alike(parts: Iterable[Part], output: str) -> None:
         first = first or part
         one, other = first.seal["compute"], part.seal["compute"]
         if one != other:
+            theirs, ours = compute_in_words(one), compute_in_words(other)
             raise OutputConflict(
-                f"{output}/{first.name} was made with {_in_words(one)}, {part.name} with {_in_words(other)}, and an "
-                f"output has one: remove {output} and begin again, on machines of one kind"
+                f"{output}/{first.name} was made with {theirs}, {part.name} with {ours}, and an output has one: "
+                f"remove {output} and begin again, on machines of one kind"
             )
-
-
-def _in_words(compute: dict[str, Any]) -> str:
-    return " ".join(str(compute[name]) for name in _COMPUTE if name in compute)
 
 
 def model_section(labeller: Labeller, made_with: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -71,6 +71,11 @@ def wrong_part(
     yield from wrong_counts(f"the seal of {name}", sealed, counts.rows, (*ROWS, *_COUNTED))
     yield from wrong_counts(f"the seal of {name}", sealed["predicted"], counts.predicted, expected.labels)
     yield from wrong_histograms(f"the seal of {name}", sealed["profile"], counts)
+    kept, labelled = sealed.get("rows_kept", 0), counts.rows["scored"]  # without --since there are none
+    if type(kept) is not int or not 0 <= kept <= labelled:
+        yield f"the seal of {name} says {shown(repr(kept))} rows kept, {labelled} have a label"
+        kept = 0
+    counts.rows["rows_kept"] = kept
     for tally in fields(counts):
         getattr(total, tally.name).update(getattr(counts, tally.name))
 

@@ -16,7 +16,7 @@ from sentiment_batch.published import read_manifest
 from sentiment_batch.read.plan import PlannedShard
 from sentiment_batch.remote import is_url
 from sentiment_batch.score import account, check_rejects, commit, done_already, open_job, published_metrics
-from sentiment_batch.shards import adopted_parts, planned_shards, settled_parts
+from sentiment_batch.shards import adopted_parts, planned_shards, ready_job, settled_parts
 from sentiment_batch.write.claim import CLAIM, is_claim
 from sentiment_batch.write.commit import Work, claim, open_store, work_store
 from sentiment_batch.write.manifest import MADE, MARKER
@@ -73,8 +73,10 @@ def _commit(job: Job, work: Work, slices: int, clock: Clock) -> Metrics:
     shards = planned_shards(job, work)
     parts = adopted_parts(work, shards)
     _check_all_there(work, shards, parts, slices)
-    check_alike(filter(None, parts), work.store.url)
+    made = [part for part in parts if part]
+    check_alike(made, work.store.url)
     check_rejects(job, parts, sum(planned.shard.rows for planned in shards), work)
+    job = ready_job(job, work, made[0].seal["compute"], shards_left=0)
 
     def refuse(planned: PlannedShard) -> NoReturn:
         raise _lacking(work, [planned], len(shards), slices)

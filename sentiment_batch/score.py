@@ -17,7 +17,7 @@ from sentiment_batch.config import ScoreOptions
 from sentiment_batch.deadline import Deadline, deadline_of
 from sentiment_batch.errors import AccessRefused, DeadlineReached, OutputConflict, TooManyRejects, UsageError
 from sentiment_batch.job import Job, kept_columns, required_columns
-from sentiment_batch.labelling import check_compute, model_section, open_labeller, rejects_in_words
+from sentiment_batch.labelling import check_compute, compute_of, model_section, open_labeller, rejects_in_words
 from sentiment_batch.measure.counts import Counts, add
 from sentiment_batch.measure.doubts import say_doubts
 from sentiment_batch.measure.evaluation import quality_section
@@ -35,7 +35,8 @@ from sentiment_batch.measure.progress import Progress
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, say_if_empty
 from sentiment_batch.remote import is_url, lies_in
 from sentiment_batch.report import settle_report
-from sentiment_batch.shards import adopted_parts, no_counts, planned_shards, sealed_part, settled_parts
+from sentiment_batch.shards import adopted_parts, no_counts, planned_shards, ready_job, sealed_part, settled_parts
+from sentiment_batch.since import open_since
 from sentiment_batch.sliced import agree_on_job, gathered_parts, say_end, slice_section
 from sentiment_batch.workers import open_crew
 from sentiment_batch.write.claim import CONTROL, How, is_claim, turn_of
@@ -75,7 +76,8 @@ def open_job(options: ScoreOptions) -> Job:
     labeller = open_labeller(options, options.text_column)
     inputs = open_inputs(options.input, options.format, options.columns, required_columns(options))
     _check_inputs_outside(options.output, inputs)
-    job = Job(options, labeller, inputs, kept_columns(options, inputs.schema))
+    since = open_since(options, inputs.schema)
+    job = Job(options, labeller, inputs, kept_columns(options, inputs.schema), since)
     labeller.check_columns(pa.schema([inputs.schema.field(name) for name in job.needed]))
     return job
 
@@ -104,6 +106,8 @@ def _label(job: Job, work: Work, clock: Clock, deadline: Deadline) -> Metrics:
     total = sum(planned.shard.rows for planned in shards)
     if job.shard_slice and left:
         agree_on_job(job, work)
+    compute = adopted[0]["compute"] if adopted else compute_of(job.labeller)
+    job = ready_job(job, work, compute, len(left))
     with open_crew(job, work, len(left)) as crew:
         started = time.perf_counter()
         with Progress(sum(planned.shard.rows for planned in mine), job.options.progress, done=done) as progress:
@@ -270,6 +274,8 @@ def _sections(job: Job, seals: list[Seal], performance: Metrics) -> Metrics:
         "profile": profile_section(counts["profile"], predictions["counts"]),
         "performance": performance,
     }
+    if job.since:
+        sections["since"] = job.since.section(counts)
     if "confusion" in counts:
         sections["evaluation"] = {
             **quality_section(counts, job.labeller.labels, job.labeller.temperature),

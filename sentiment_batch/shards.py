@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import astuple
+from dataclasses import astuple, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,7 @@ from sentiment_batch.measure.metrics import Metrics
 from sentiment_batch.measure.progress import Tally
 from sentiment_batch.read.chunk import Shard
 from sentiment_batch.read.plan import PlannedShard, plan, read_chunks, shard_sha256
+from sentiment_batch.since import ready, with_index
 from sentiment_batch.write.claim import JOB_ID, PLAN
 from sentiment_batch.write.commit import Work, settle_json
 from sentiment_batch.write.manifest import missing
@@ -83,6 +85,17 @@ def _is_of(work: Work, planned: PlannedShard, seal: Seal, sizes: dict[str, int])
     rejects = seal["rejects"]
     same = seal["job_id"] == work.claim.job_id and seal["range"] == list(astuple(planned.shard))
     return same and (rejects is None or sizes.get(rejects["name"]) == rejects["bytes"])
+
+
+def ready_job(job: Job, work: Work, compute: dict[str, Any], shards_left: int) -> Job:
+    """The job, which knows what it may keep of an earlier output, and has an index of it if there are shards left.
+
+    `compute` is what its parts are made with.
+    """
+    if job.since is None:
+        return job
+    since = ready(job.since, job.identity(), job.labeller.labels, compute, job.inputs.schema)
+    return replace(job, since=with_index(since, work.scratch) if shards_left else since)
 
 
 def settled_parts(
@@ -150,8 +163,12 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Tally) -
     """
     chunks = read_chunks(job.inputs, planned, job.needed, job.options.text_column, job.options.chunk_rows)
     counts = no_counts(job)
+    since = with_index(job.since, work.scratch) if job.since else None
+    found = labelled_chunks(
+        chunks, job.labeller, progress, job.options.cache_rows, since.kept if since and since.known else None
+    )
     with PartWriter(work.store, work.scratch, part_name(planned.index, work.claim.turn), job.schema) as part:
-        for batch, rejects, texts, unknown in labelled_chunks(chunks, job.labeller, progress, job.options.cache_rows):
+        for batch, rejects, texts, unknown in found:
             rows = batch.num_rows + len(rejects)
             part.write(batch.select(job.schema.names), rejects)
             counts = add(counts, job.count(batch, unknown))
@@ -186,4 +203,5 @@ def no_counts(job: Job) -> Counts:
     schema = pa.schema([job.inputs.schema.field(name) for name in job.needed])
     labelled = pa.RecordBatch.from_pylist([], schema=job.labeller.labelled_schema(schema))
     nothing = {"rows_in": 0, "rejected": 0, "distinct_texts": 0, "cached_texts": 0}
+    nothing |= {"rows_kept": 0} if job.since else {}
     return {**job.count(labelled, np.zeros(0, np.int32)), **nothing}

@@ -147,3 +147,9 @@ def _wrong_totals(store: Store, manifest: dict[str, Any], counts: Counts) -> Ite
     yield from wrong_counts(METRICS, metrics["predictions"]["counts"], counts.predicted, metrics["model"]["labels"])
     told = {name: metrics["profile"][name]["counts"] for name in ("tokens", "confidence")}
     yield from wrong_histograms(METRICS, told, counts)
+    if "since" in manifest["identity"]["options"]:
+        kept = counts.rows["rows_kept"]
+        others = counts.rows["scored"] + counts.rows["nonfinite"] - kept
+        since = metrics.get("since")
+        told = since if isinstance(since, dict) else {}
+        yield from wrong_counts(METRICS, told, {"rows_kept": kept, "rows_scored": others}, ("rows_kept", "rows_scored"))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentiment_batch.model.cache import Cache, Places, answers_of
+from sentiment_batch.model.cache import Cache, Places, answers_of, said_type
 
 LABELS = 3
 Chunks = list[list[str]]
@@ -22,9 +22,9 @@ some_chunks = st.lists(st.lists(st.sampled_from("abcdefghijkl"), unique=True, ma
 def answer(text: str, chunk: int) -> np.ndarray:
     """As a model gives it that says when it was asked, and of which text."""
     number = ord(text[0])
-    logits = np.array([[number, chunk, number * chunk]], np.float32)
+    said = np.array([(number % LABELS, (number, chunk, number * chunk))], said_type(LABELS))
     length, unknown = np.array([len(text)], np.int32), np.array([number], np.int32)
-    return answers_of(logits, length, unknown, np.array([number % 2 == 0]))
+    return answers_of(said, length, unknown, np.array([number % 2 == 0]))
 
 
 def all_answers(given: Iterable[tuple[str, int]]) -> np.ndarray:

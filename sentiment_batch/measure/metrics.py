@@ -101,6 +101,7 @@ def headline(metrics: Metrics) -> Metrics:
     """The few figures that dashboards, XCom and `jq` want, flat; ACC, F1, REC and PRE as IndoNLU names them."""
     rows, evaluation = metrics.get("rows", {}), metrics.get("evaluation")
     found = {f"rows_{name}": rows[name] for name in ("in", "scored", "rejected") if name in rows}
+    found |= {"rows_kept": metrics["since"]["rows_kept"]} if "since" in metrics else {}
     for label, share in metrics.get("predictions", {}).get("share", {}).items():
         found[f"share_{label}"] = share
     if "performance" in metrics:

@@ -29,6 +29,10 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
         without = [f"{rows[name]:,} {name}" for name in ("empty", "null", "nonfinite") if rows.get(name)]
         if without:
             lines.append(("no label", ", ".join(without)))
+    if since := metrics.get("since"):
+        why = f": {since['why_none_kept']}" if since.get("why_none_kept") else ""
+        kept = f"{since['rows_kept']:,} rows kept of {since['path']}, {since['rows_scored']:,} scored{why}"
+        lines.append(("since", kept))
     if "predictions" in metrics:
         shares = metrics["predictions"]["share"].items()
         lines.append(("labels", ", ".join(f"{shown(label)} {share or 0:.1%}" for label, share in shares)))

@@ -18,6 +18,13 @@ class Places(NamedTuple):
     rows: np.ndarray  # int64 [texts]: where the answer is kept, or will be; -1 if it will not
 
 
+class Kept(NamedTuple):
+    """What an earlier output says of rows of a batch."""
+
+    rows: np.ndarray  # int64: which of the rows
+    said: np.ndarray  # of each of them, as `said_type` has it
+
+
 class Cache:
     """The answers to the texts of earlier chunks: to as many as `size`, those that were seen last.
 
@@ -57,13 +64,18 @@ class Cache:
         return answers
 
 
-def answers_of(logits: np.ndarray, lengths: np.ndarray, unknown: np.ndarray, truncated: np.ndarray) -> np.ndarray:
+def answers_of(said: np.ndarray, lengths: np.ndarray, unknown: np.ndarray, truncated: np.ndarray) -> np.ndarray:
     """What the model said of each text, and what it saw of it, as one array."""
-    answers = np.empty(len(logits), _answer(logits.shape[1]))
-    answers["logits"], answers["length"], answers["unknown"], answers["truncated"] = logits, lengths, unknown, truncated
+    answers = np.empty(len(said), _answer(said["probabilities"].shape[1]))
+    answers["said"], answers["length"], answers["unknown"], answers["truncated"] = said, lengths, unknown, truncated
     return answers
+
+
+def said_type(labels: int) -> np.dtype[np.void]:
+    """What the model says of a text: the number of its label, or -1 if a score is no number, and all probabilities."""
+    return np.dtype([("label", np.int32), ("probabilities", np.float32, (labels,))])
 
 
 def _answer(labels: int) -> np.dtype[np.void]:
     seen = [("length", np.int32), ("unknown", np.int32), ("truncated", np.bool_)]
-    return np.dtype([("logits", np.float32, (labels,)), *seen])
+    return np.dtype([("said", said_type(labels)), *seen])

@@ -30,6 +30,15 @@ class TokenIds:
     truncated: np.ndarray  # bool [n]
 
 
+def chosen(tokens: TokenIds, which: np.ndarray) -> TokenIds:
+    """Those of some of the texts: bool [n]."""
+    if which.all():
+        return tokens
+    lengths = tokens.lengths[which]
+    flat, starts = tokens.flat[np.repeat(which, tokens.lengths)], np.cumsum(lengths, dtype=np.int64) - lengths
+    return TokenIds(flat, starts, lengths, tokens.truncated[which])
+
+
 def load_tokenizer(folder: str, vocab_size: int, sha256: str | None = None) -> Tokenizer:
     """The folder's tokenizer with its own cutting and padding off: both are ours.
 
