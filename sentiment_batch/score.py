@@ -53,6 +53,7 @@ log = logging.getLogger(__name__)
 def score(options: ScoreOptions) -> Metrics:
     """Label the inputs into `options.output` and return the metrics; those of the finished job if it was done before.
 
+    Of a slice they are those of its own parts, unless it or another one has published the job.
     Raises `UsageError`, `InputError`, `ModelRefused`, `OutputConflict`, `Busy`, `TooManyRejects`, `EnvironmentFailure`,
     `DeadlineReached` or `Stopped`, and `OSError` or `MemoryError` of the machine. Whichever it is, this job's output is
     published whole (something failed behind its commit) or not at all; and, unless the error says otherwise, its sealed

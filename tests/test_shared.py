@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_commit import JOB, MARKER, OTHER, complete, without_locks
+from test_commit import JOB, MARKER, OTHER, complete, publish, without_locks
 
 from sentiment_batch.errors import Busy, OutputConflict
 from sentiment_batch.write import lock as module
@@ -221,6 +221,23 @@ def test_the_lock_of_a_folder_that_went_is_none(out: Path) -> None:
     assert other.published()
     other.release()
     assert sorted(os.listdir(out.parent)) == ["out"]
+
+
+def test_one_that_comes_when_all_is_published_takes_no_folder_that_another_holds(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker = publish(tmp_path / "elsewhere")
+    other, locked = begin(out), shared.lock_for_slices
+
+    def late(*rest: Any) -> Lock:
+        os.rename(tmp_path / "elsewhere", out)
+        return locked(*rest)
+
+    monkeypatch.setattr("sentiment_batch.write.beside.lock_for_slices", late)
+    assert claim(str(out), JOB, MARKER, how="slice") == marker
+    assert other.lock.is_held()
+    other.release()
+    assert sorted(os.listdir(tmp_path)) == ["out"]
 
 
 def test_a_worker_holds_it_with_its_slice(out: Path) -> None:
