@@ -30,11 +30,11 @@ from sentiment_batch.measure.metrics import (
 )
 from sentiment_batch.measure.profile import profile_section
 from sentiment_batch.measure.progress import Progress
-from sentiment_batch.read.plan import Inputs, open_inputs, say_if_empty
+from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, say_if_empty
 from sentiment_batch.remote import is_url, lies_in
 from sentiment_batch.report import settle_report
 from sentiment_batch.shards import adopted_parts, planned_shards, settled_parts
-from sentiment_batch.workers import open_crew
+from sentiment_batch.workers import OpenCrew, crew
 from sentiment_batch.write.claim import CONTROL, is_claim, turn_of
 from sentiment_batch.write.commit import Work, claim, open_store, settle_json
 from sentiment_batch.write.manifest import MADE, MARKER, METRICS, REPORT, manifest, remove_earlier
@@ -67,13 +67,16 @@ def score(options: ScoreOptions) -> Metrics:
         log.info("done already: %s", options.output)
         return {**metrics, "already_done": True}
     try:
-        return _label(job, claimed, clock, deadline)
+        shards = planned_shards(job, claimed)
+        with crew(job, claimed, len(shards)) as open_crew:
+            return _label(job, claimed, shards, open_crew, clock, deadline)
     finally:
         claimed.release()
 
 
-def _label(job: Job, work: Work, clock: Clock, deadline: Deadline) -> Metrics:
-    shards = planned_shards(job, work)
+def _label(
+    job: Job, work: Work, shards: list[PlannedShard], open_crew: OpenCrew, clock: Clock, deadline: Deadline
+) -> Metrics:
     say_if_empty(job.inputs, shards)
     total = sum(planned.shard.rows for planned in shards)
     parts = adopted_parts(job, work, shards)
@@ -82,7 +85,7 @@ def _label(job: Job, work: Work, clock: Clock, deadline: Deadline) -> Metrics:
         log.info("going on: %d of %d parts were sealed by an earlier run", len(adopted), len(shards))
     done, bad = sum(seal["rows_in"] for seal in adopted), sum(map(_without_fair_label, adopted))
     left = [planned for planned, part in zip(shards, parts, strict=True) if part is None]
-    with open_crew(job, work, len(left)) as crew:
+    with open_crew(len(left)) as crew:
         started = time.perf_counter()
         with Progress(total, job.options.progress, done=done) as progress:
             _check_rejects(job, parts, bad, total, work)
