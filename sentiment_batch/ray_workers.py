@@ -8,6 +8,7 @@ node is gone, each call of an actor that is to be begun again fails, as if it ha
 """
 
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.1
 _PLACE_SECONDS = 600.0  # in which an autoscaler brings a node
+_SHOWN_CHARACTERS = 160
+_NOT_IMPORTED, _DETAIL = "failed to import on the worker", "Worker exit detail: "  # as Ray says it
 _LOSSES = 3  # of one shard, or of workers that load: then it is not by chance
 
 log = logging.getLogger(__name__)
@@ -188,9 +191,9 @@ class RayCrew:
     def _lost(self, errand: _Errand, error: Exception, progress: Tally) -> None:
         """Have its shard done by another worker, and another worker in its place."""
         worker, planned = errand.worker, errand.planned
-        why = one_line(" ".join(str(error).split())[:200])
-        if isinstance(error, self.ray.exceptions.RayTaskError):  # it is no error of ours: those are told
-            raise EnvironmentFailure(f"{worker} cannot begin: {why}; is sentiment-batch installed on all nodes?")
+        why = f"{type(error).__name__}: {_why(str(error))}"
+        if _NOT_IMPORTED in str(error):
+            raise UsageError(f"a node of the cluster cannot import sentiment-batch ({why}); install it on all nodes")
         shard, what = None, "while it loaded the model"
         if planned:
             shard = planned.index
@@ -216,6 +219,16 @@ class RayCrew:
                 f"--ray {self.job.options.ray}: for {_PLACE_SECONDS / 60:.0f} minutes no node had room for a worker "
                 f"({self.share}); what is finished is kept; run again when one has"
             )
+
+
+def _why(text: str) -> str:
+    """What is worth a line of the many in which Ray tells of a loss."""
+    for before in (_NOT_IMPORTED, _DETAIL):
+        _, _, behind = text.partition(before)
+        if error := re.search(r"^\w+(?:Error|Exception): .*$", behind, re.MULTILINE):
+            return one_line(error[0])
+        text = behind or text
+    return one_line(" ".join(text.split())[:_SHOWN_CHARACTERS])
 
 
 @contextmanager
