@@ -5,8 +5,8 @@
 
 Each run is a whole command, in turn, on the same rows; medians. Two figures are told of each: rows a second as the
 metrics have them, from when the model is loaded to when the last part is sealed; and seconds from the command to its
-end, in which Ray's start is, some seconds however many rows there are. What a shard costs is told by many small ones, by
-one worker each, with a model from nothing: the difference to one process, for each shard.
+end, in which Ray's start is, some seconds however many rows there are. What a shard costs is told by many small ones,
+by one worker each, with a model from nothing: the difference to one process, for each shard.
 """
 
 import argparse

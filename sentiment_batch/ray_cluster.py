@@ -4,6 +4,7 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -15,11 +16,12 @@ from typing import Any, Literal
 
 from sentiment_batch import stop
 from sentiment_batch.cores import usable_cores
-from sentiment_batch.errors import EnvironmentFailure, UsageError
+from sentiment_batch.errors import EnvironmentFailure, Stopped, UsageError
 from sentiment_batch.logs import one_line
 
 LOCAL = "local"
 _PATIENCE_SECONDS = 60.0
+_END_SECONDS = 10.0
 _POLL_SECONDS = 0.1
 _SHOWN_CHARACTERS = 300
 _OBJECT_STORE_BYTES = 80 * 2**20  # about the least that Ray takes: parts do not go through it
@@ -70,10 +72,14 @@ def connected(address: str) -> Iterator[Any]:
     A process that is connected already stays as it is. Raises `UsageError` without the extra, and where no retry helps,
     `EnvironmentFailure` if there is no answer within a minute, and `Stopped`.
     """
-    ray = _imported()
+    try:
+        import ray
+    except ImportError:
+        raise UsageError("--ray needs Ray: pip install 'sentiment-batch[ray]'") from None
     if ray.is_initialized():
         yield ray
         return
+    _quiet()
     arguments: dict[str, Any] = {"address": address, "log_to_driver": False, "configure_logging": False}
     with ExitStack() as stack:
         if address == LOCAL:
@@ -87,20 +93,28 @@ def _living(ray: Any, arguments: dict[str, Any]) -> Iterator[None]:
     """Ray, in a thread of its own.
 
     The kernel ends what Ray begins when the thread ends that began it, however this process ends (PR_SET_PDEATHSIG).
-    In a thread that is not the main one it leaves the signals alone. And one can stop waiting for it.
+    And one can stop waiting for it.
     """
     begun: Future[None] = Future()
     over = threading.Event()
     thread = threading.Thread(target=_live, args=(ray, arguments, begun, over), daemon=True)
     try:
-        with _working_folder(_NO_MODULES):
+        with _working_folder(_NO_MODULES), _signals_kept():
             thread.start()
             _wait_for(begun, arguments["address"])
         yield
-    finally:
-        over.set()
-        if begun.done():
-            thread.join()
+    except Stopped:
+        raise  # this process ends, and Ray's with it; where the signal came for these, too, their end would abort it
+    except BaseException:
+        _end(thread, begun, over)
+        raise
+    _end(thread, begun, over)
+
+
+def _end(thread: threading.Thread, begun: "Future[None]", over: threading.Event) -> None:
+    over.set()
+    if begun.done():
+        thread.join(_END_SECONDS)
 
 
 def _live(ray: Any, arguments: dict[str, Any], begun: "Future[None]", over: threading.Event) -> None:
@@ -155,6 +169,17 @@ def _of_this_host() -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
+def _signals_kept() -> Iterator[None]:
+    """What Ray installs below Python, which prints a traceback for a SIGTERM, is replaced by what was there before."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def _working_folder(path: str) -> Iterator[None]:
     before = os.getcwd()
     os.chdir(path)
@@ -164,14 +189,11 @@ def _working_folder(path: str) -> Iterator[None]:
         os.chdir(before)
 
 
-def _imported() -> Any:
-    try:
-        import ray
-        from ray._private import worker
-    except ImportError:
-        raise UsageError("--ray needs Ray: pip install 'sentiment-batch[ray]'") from None
+def _quiet() -> None:
+    """Have Ray say nothing that is no error: what becomes of a worker is said by who is to act on it."""
+    from ray._private import worker
+
     logger = logging.getLogger("ray")
     logger.handlers, logger.propagate = [], True
     logger.setLevel(logging.ERROR)
     worker.print_to_stdstream = lambda *_, **__: None  # on standard output, whatever Ray is told: that is ours
-    return ray

@@ -8,7 +8,6 @@ node is gone, each call of an actor that is to be begun again fails, as if it ha
 """
 
 import logging
-import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -18,11 +17,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sentiment_batch import __version__, stop
+from sentiment_batch.config import ScoreOptions
 from sentiment_batch.errors import EnvironmentFailure, UsageError
 from sentiment_batch.job import Job
-from sentiment_batch.logs import Elsewhere, one_line, say_again
+from sentiment_batch.logs import Elsewhere, say_again
 from sentiment_batch.measure.progress import Tally
 from sentiment_batch.ray_cluster import Share, connected, share_of
+from sentiment_batch.ray_losses import loss_in_words
 from sentiment_batch.ray_worker import Loaded, RayWorker, Sealed, Told, packed
 from sentiment_batch.read.plan import PlannedShard
 from sentiment_batch.worker import Rows
@@ -34,9 +35,7 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.1
 _PLACE_SECONDS = 600.0  # in which an autoscaler brings a node
-_SHOWN_CHARACTERS = 160
-_NOT_IMPORTED, _DETAIL = "failed to import on the worker", "Worker exit detail: "  # as Ray says it
-_LOSSES = 3  # of one shard, or of workers that load: then it is not by chance
+_LOSSES = 3  # in one shard, or of one worker that loads, in a row: then it is not by chance
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +75,7 @@ class RayCrew:
     idle: list[_Worker] = field(default_factory=list)
     errands: dict[Any, _Errand] = field(default_factory=dict)  # by what Ray gives for a call
     left: list[PlannedShard] = field(default_factory=list)  # by workers that were lost
-    losses: Counter[int | None] = field(default_factory=Counter)  # of a shard, or while loading
+    losses: Counter[str] = field(default_factory=Counter)  # by what the worker did
     in_seals: dict[str, Any] | None = None  # what all of them compute on, as seals say it
     waits_since: float | None = None
 
@@ -177,10 +176,12 @@ class RayCrew:
 
     def _loaded(self, worker: _Worker, loaded: Loaded) -> None:
         worker.host, self.load_seconds = loaded.host, max(self.load_seconds, loaded.seconds)
-        del self.losses[None]
+        del self.losses[_doing(worker)]
         if self.in_seals is None:
             self.in_seals = loaded.in_seals
             self.job.labeller.compute = loaded.compute  # the driver's own host has perhaps no GPU
+            if self.share.gpus and loaded.compute.device_kind == "cpu":
+                log.warning("%s has a GPU that PyTorch does not see there: it labels on the CPU, slowly", worker)
         elif loaded.in_seals != self.in_seals:
             theirs, ours = (" ".join(map(str, each.values())) for each in (loaded.in_seals, self.in_seals))
             raise UsageError(
@@ -191,20 +192,15 @@ class RayCrew:
     def _lost(self, errand: _Errand, error: Exception, progress: Tally) -> None:
         """Have its shard done by another worker, and another worker in its place."""
         worker, planned = errand.worker, errand.planned
-        why = f"{type(error).__name__}: {_why(str(error))}"
-        if _NOT_IMPORTED in str(error):
-            raise UsageError(f"a node of the cluster cannot import sentiment-batch ({why}); install it on all nodes")
-        shard, what = None, "while it loaded the model"
+        why, doing = loss_in_words(error), _doing(worker)
         if planned:
-            shard = planned.index
-            file = self.job.inputs.files[planned.file].path
-            what = f"in shard {shard}, of {file}"
+            doing = f"labelled shard {planned.index}, of {self.job.inputs.files[planned.file].path}"
             progress.add(-errand.rows)
             self.left.append(planned)
-        self.losses[shard] += 1
-        if self.losses[shard] >= _LOSSES:
-            raise EnvironmentFailure(f"{_LOSSES} workers were lost {what}; what is finished is kept ({why})")
-        log.warning("%s was lost %s, and is replaced (%s)", worker, what, why)
+        self.losses[doing] += 1
+        if self.losses[doing] >= _LOSSES:
+            raise EnvironmentFailure(f"{_LOSSES} workers were lost as they {doing}; what is finished is kept ({why})")
+        log.warning("%s was lost as it %s, and is replaced (%s)", worker, doing, why)
         self._dismiss(worker)
         self._employ(worker)
 
@@ -221,14 +217,8 @@ class RayCrew:
             )
 
 
-def _why(text: str) -> str:
-    """What is worth a line of the many in which Ray tells of a loss."""
-    for before in (_NOT_IMPORTED, _DETAIL):
-        _, _, behind = text.partition(before)
-        if error := re.search(r"^\w+(?:Error|Exception): .*$", behind, re.MULTILINE):
-            return one_line(error[0])
-        text = behind or text
-    return one_line(" ".join(text.split())[:_SHOWN_CHARACTERS])
+def _doing(worker: _Worker) -> str:
+    return f"loaded the model as worker {worker.number}"
 
 
 @contextmanager
@@ -237,7 +227,7 @@ def ray_crew(job: Job, work: Work, shards: int) -> "Iterator[OpenCrew]":
     assert job.options.ray
     with connected(job.options.ray) as ray:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        share = share_of(nodes, job.options.workers, job.options.device != "cpu" and job.options.engine != "openvino")
+        share = share_of(nodes, job.options.workers, _may_use_gpus(job.options))
         found = RayCrew(job, work, ray, share)
         try:
             found.begin(min(share.count, shards))
@@ -246,10 +236,14 @@ def ray_crew(job: Job, work: Work, shards: int) -> "Iterator[OpenCrew]":
             found.end()
 
 
+def _may_use_gpus(options: ScoreOptions) -> bool:
+    return options.device != "cpu" and options.engine != "openvino" and options.dtype != "int8"
+
+
 @contextmanager
 def _opened(found: RayCrew, shards: int) -> Iterator[RayCrew]:
     found.keep(min(found.share.count, shards))
     if found.workers:
-        where = f", and room for {found.share.places}" if found.share.places < len(found.workers) else ""
-        log.info("%d workers on Ray, %s%s", len(found.workers), found.share, where)
+        there = f", and room for {found.share.places}" if found.share.places < len(found.workers) else ""
+        log.info("workers on Ray: %d, %s%s", len(found.workers), found.share, there)
     yield found

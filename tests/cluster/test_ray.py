@@ -44,7 +44,7 @@ def test_the_same_bytes_as_without_ray(start: Start, expected: dict[str, str], t
     assert len(list((tmp_path / "chunks").iterdir())) == 2, "both nodes had work"
     assert chunks(tmp_path) == CHUNKS
     lines = run.err.read_text()
-    assert "2 workers on Ray, 1 core each" in lines
+    assert "workers on Ray: 2, 1 core each" in lines
     assert not {"ray::", "(raylet)", "rpc"} & set(lines.split()), "Ray's own words are not for our log"
     assert not list(tmp_path.glob(".out*"))
     again = start("", "--ray", None, "--workers", 1)
@@ -96,7 +96,7 @@ def test_a_node_that_is_lost_costs_its_open_shard(
     assert data_files(tmp_path / "out") == expected
     assert before.items() <= run.sealed().items()
     assert CHUNKS < chunks(tmp_path) <= CHUNKS + SHARD_CHUNKS
-    assert "was lost in shard" in run.err.read_text()
+    assert "was lost as it labelled shard " in run.err.read_text()
 
 
 def test_a_worker_that_is_killed_costs_its_open_shard(start: Start, expected: dict[str, str], tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_worker_that_is_killed_costs_its_open_shard(start: Start, expected: di
 def test_a_shard_that_kills_its_workers(start: Start, dump: Path, tmp_path: Path) -> None:
     run = start(f"kill,{tmp_path / 'chunks'},0")
     assert run.ended() == 7
-    assert "3 workers were lost in shard " in run.last_line()
+    assert "3 workers were lost as they labelled shard " in run.last_line()
     assert f"of {dump}; what is finished is kept" in run.last_line()
 
 
