@@ -6,6 +6,7 @@ keys of the TOML file from them, so that all three always agree; Python callers 
 
 import difflib
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -201,6 +202,13 @@ class ScoreOptions(ReadOptions, CacheOptions, LabelOptions, MetricsOptions, LogO
         metavar="N",
         minimum=1,
     )
+    ray: str | None = option(
+        None,
+        help="Have the workers run on Ray: `local` is this host alone, `auto` or HOST:PORT a cluster that it is a node "
+        "of. --workers auto is then one for each GPU of the cluster or, without GPUs, for each node. It is the same "
+        "job. Needs the extra `ray`.",
+        metavar="ADDRESS",
+    )
     deadline: str | None = option(
         None,
         help="Stop between two parts, with exit code 10, rather than begin one that will not be done by then: HH:MM, "
@@ -234,6 +242,20 @@ class ScoreOptions(ReadOptions, CacheOptions, LabelOptions, MetricsOptions, LogO
             raise UsageError("--since needs the columns that tell rows apart: give --key, such as --key id")
         if self.key and self.since is None:
             raise UsageError("--key tells the rows of --since apart: give --since with an earlier output")
+        if self.ray is not None:
+            _check_ray(self.ray, self.device)
+
+
+def _check_ray(address: str, device: str) -> None:
+    if address.startswith("ray://"):
+        raise UsageError(
+            f"--ray {address}: a job of hours must not hang on Ray Client; run this on a node of the cluster (ray job "
+            "submit) with --ray auto"
+        )
+    if address not in ("local", "auto") and not re.fullmatch(r"[^\s/]+:\d{1,5}", address):
+        raise UsageError(f"--ray {address}: give local, auto or HOST:PORT")
+    if ":" in device:
+        raise UsageError(f"--ray gives each worker a GPU of its own: give --device cuda, not --device {device}")
 
 
 @dataclass(frozen=True, kw_only=True)

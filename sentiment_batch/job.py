@@ -22,7 +22,8 @@ ROW_FORMAT = 5  # goes up when the same job would give other rows or counts: par
 # by its temperature, the inputs by their content, an earlier output by its manifest.
 _NOT_IDENTITY = {
     *("model", "calibrated", "input", "format", "output", "device", "max_reject_rate", "deadline", "overwrite"),
-    *("workers", "shard_slice", "metrics", "prometheus", "xcom", "progress", "log_format", "debug", "since", "key"),
+    *("workers", "ray", "shard_slice", "since", "key"),
+    *("metrics", "prometheus", "xcom", "progress", "log_format", "debug"),
 }
 
 

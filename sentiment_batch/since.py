@@ -50,6 +50,10 @@ class Since:
         """What of a job's identity says of which output it keeps what: the last bits of its rows follow from that."""
         return {"since": self.output.sha256, "key": list(self.key)}
 
+    def has_index(self) -> bool:
+        """Whether its index is within reach, or none is needed."""
+        return self.why_not is not None or (self.known is not None and self.known.folder.is_dir())
+
     def kept(self, batch: pa.RecordBatch) -> Kept:
         """What the output says of rows of the batch. The index must be there."""
         assert self.known, "something can be kept"
@@ -145,7 +149,7 @@ def with_index(since: Since, scratch: Path) -> Since:
     """It has its index, made in the scratch folder if it is not there yet: where it was made before, it may be out of
     reach.
     """
-    if since.why_not or (since.known and since.known.folder.is_dir()):
+    if since.has_index():
         return since
     output, started = since.output, time.perf_counter()
     counts = output.rows()

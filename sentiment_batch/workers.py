@@ -10,32 +10,35 @@ where there are no locks it is like a second run of the job that comes late (wri
 """
 
 import _thread
-import copy
 import logging
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sentiment_batch import stop
-from sentiment_batch.errors import EnvironmentFailure, ModelRefused, SentimentBatchError
+from sentiment_batch.errors import EnvironmentFailure
 from sentiment_batch.job import Job
-from sentiment_batch.logs import Elsewhere, message_of, pass_on, say_again, traceback_of
+from sentiment_batch.logs import Elsewhere, pass_on, say_again
 from sentiment_batch.measure.metrics import peak_rss_bytes
 from sentiment_batch.measure.progress import Tally
 from sentiment_batch.model.compute import Compute, worker_computes
 from sentiment_batch.read.plan import PlannedShard
 from sentiment_batch.shards import sealed_part
+from sentiment_batch.worker import Rows, check_same, sendable
 from sentiment_batch.write.commit import Work
 from sentiment_batch.write.part import Part
+
+if TYPE_CHECKING:
+    from sentiment_batch.ray_workers import RayCrew
 
 _POLL_SECONDS = 0.1
 _SAFE_PATH = "PYTHONSAFEPATH"
@@ -93,8 +96,17 @@ class Crew:
         _end(self.workers)
 
 
+def open_crew(job: Job, work: Work, shards: int) -> AbstractContextManager["Crew | RayCrew"]:
+    """What labels so many shards, on this host or on Ray; none is needed for none."""
+    if job.options.ray is None or not shards:
+        return local_crew(job, work, shards)
+    from sentiment_batch.ray_workers import ray_crew
+
+    return ray_crew(job, work, shards)
+
+
 @contextmanager
-def open_crew(job: Job, work: Work, shards: int) -> Iterator[Crew]:
+def local_crew(job: Job, work: Work, shards: int) -> Iterator[Crew]:
     """What labels so many shards, with its model loaded; none is needed for none.
 
     Raises `UsageError` for more workers than GPUs, and what a worker raises. None of them is left behind the block.
@@ -208,13 +220,6 @@ def _end(workers: list[_Worker]) -> None:
 # In the worker
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Tells the parent of rows."""
-
-    add: Callable[[int], None]
-
-
 def _work(connection: Connection, work: Work, number: int) -> None:
     """A worker from its begin to its end."""
     _thread.start_new_thread(_end_with_parent, ())
@@ -227,10 +232,10 @@ def _work(connection: Connection, work: Work, number: int) -> None:
     pass_on(partial(tell, _LINE), logging.WARNING if number else logging.INFO)  # all of them would say the same
     try:
         job, compute = connection.recv()
-        _check_same(job, work)
+        check_same(job, work)
         job.labeller.compute = compute
         tell(_LOADED, job.labeller.load())
-        rows = _Rows(partial(tell, _ROWS))
+        rows = Rows(partial(tell, _ROWS))
         while planned := connection.recv():
             part = sealed_part(job, work, planned, rows)
             tell(_SEALED, (part, job.labeller.effort.taken(), peak_rss_bytes()))
@@ -246,24 +251,6 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _check_same(job: Job, work: Work) -> None:
-    """The job came with its options, its inputs and the path of its model, which is read anew."""
-    if job.identity() != work.claim.identity:
-        raise ModelRefused(
-            f"{job.labeller.folder.path} changed while it was loaded; run again when nobody writes to it"
-        )
-
-
 def _tell_of(error: BaseException, tell: Tell) -> None:
-    """Have the parent raise it. Of what cannot be sent (a panic of a library in Rust) the text is."""
-    at = traceback_of(error)
-    try:
-        same = copy.copy(error)
-        if (type(same), str(same)) == (type(error), str(error)):
-            return tell(_FAILED, (error, at))
-    except OSError:
-        raise
-    except Exception:
-        log.debug("%s cannot be sent", type(error).__name__)
-    tell(_FAILED, (SentimentBatchError(f"unexpected: {message_of(error)}"), at))
-    return None
+    """Have the parent raise it."""
+    tell(_FAILED, sendable(error))

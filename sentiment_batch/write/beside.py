@@ -26,7 +26,7 @@ class Beside:
     output: Path
     folder: Path  # what becomes the output
     scratch: Path
-    lock: Lock
+    lock: Lock | None  # None in a process that another host's run has begun: there the claim alone tells
     resumed: bool
 
     @property
@@ -38,7 +38,7 @@ class Beside:
         found = read_json(self.store, CLAIM)
         if not is_claim(found):
             found = read_json(self.store, self.claim.marker)
-        if not self.lock.is_held() or not self.claim.is_of(found):
+        if (self.lock and not self.lock.is_held()) or not self.claim.is_of(found):
             raise OutputConflict(
                 f"{self.folder} was moved or removed, or another job took it, while this run worked in it; run again"
             )
@@ -52,7 +52,7 @@ class Beside:
 
     def take_alone(self) -> bool:
         """Whether this run alone is at work from now on. If not, it has left the work to whoever is (shared.py)."""
-        return self.lock.take(TRIES)
+        return self.lock is None or self.lock.take(TRIES)
 
     def published(self) -> dict[str, Any] | None:
         """The marker of the output, if it is finished by now. Raises as `claim`."""
@@ -83,14 +83,16 @@ class Beside:
         (self.output / LOCK).unlink(missing_ok=True)  # not before: a run that looked in between would take it for free
         with suppress(OSError):  # it is in nobody's way, and the new output is there
             _discard(old, self.claim.marker)
-        self.lock.release()
+        if self.lock:
+            self.lock.release()
 
     def release(self) -> None:
         """Let another run go on with the work; if there is nothing to go on with, leave nothing behind."""
-        if self.lock.is_held() and self._is_useless() and self.lock.is_last() and self._is_useless():
+        if self.lock and self.lock.is_held() and self._is_useless() and self.lock.is_last() and self._is_useless():
             _discard(self.folder, self.claim.marker)
         shutil.rmtree(self.scratch, ignore_errors=True)
-        self.lock.release()
+        if self.lock:
+            self.lock.release()
 
     def _is_useless(self) -> bool:
         return finished_here(self.claim, self.output) or not _begun(self.folder)

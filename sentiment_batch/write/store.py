@@ -12,7 +12,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -120,7 +120,8 @@ class Folder:
         """
         shared = self.path / SCRATCH
         if alone:
-            self.delete(SCRATCH)
+            with suppress(OSError):  # a worker on another host, whose run was killed just now, may still write there
+                self.delete(SCRATCH)
         shared.mkdir(mode=0o700, exist_ok=True)
         return Path(tempfile.mkdtemp(dir=shared))
 

@@ -1,0 +1,255 @@
+"""ray_workers.py with a Ray in its place that loses workers when it is told to; on a real one: tests/cluster."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faults import stub
+from faults.jobs import data_files, write_dump
+
+from sentiment_batch import ray_worker, ray_workers
+from sentiment_batch.config import ScoreOptions
+from sentiment_batch.errors import EnvironmentFailure, ModelRefused, TooManyRejects, UsageError
+from sentiment_batch.measure.progress import Progress
+from sentiment_batch.ray_worker import Told
+from sentiment_batch.score import score
+
+ROWS, SHARDS = 200, 7
+
+
+class RayError(Exception):
+    pass
+
+
+class Ray:
+    """Actors are objects of this process, and a call does its work when it is asked what it tells.
+
+    `lose(worker, method, told)` says whether the worker is lost before it tells that.
+    """
+
+    def __init__(self, nodes: list[dict[str, float]], lose: Callable[..., bool]):
+        self.exceptions = SimpleNamespace(RayError=RayError)
+        self.resources, self.lose = nodes, lose
+        self.begun: list[Any] = []
+        self.killed: list[Any] = []
+        self.asked: dict[str, Any] = {}
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"Alive": True, "Resources": each} for each in self.resources] + [
+            {"Alive": False, "Resources": {"CPU": 9}}
+        ]
+
+    def put(self, value: Any) -> Any:
+        return value
+
+    def get(self, value: Any) -> Any:
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    def wait(self, calls: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
+        return calls[:1], calls[1:]
+
+    def kill(self, actor: Any) -> None:
+        self.killed.append(actor)
+
+    def remote(self, kind: Any) -> Any:
+        def begin(*given: Any) -> Any:
+            worker = kind(*given)
+            self.begun.append(worker)
+            call = lambda name: SimpleNamespace(  # noqa: E731
+                options=lambda num_returns: SimpleNamespace(remote=lambda *of: self.told(worker, name, *of))
+            )
+            return SimpleNamespace(load=call("load"), label=call("label"), worker=worker)
+
+        def options(**asked: Any) -> Any:
+            self.asked = asked
+            return SimpleNamespace(remote=begin)
+
+        return SimpleNamespace(options=options)
+
+    def told(self, worker: Any, name: str, *given: Any) -> Iterator[Any]:
+        for told in getattr(worker, name)(*given):
+            if self.lose(worker, name, told):
+                yield RayError("the node is gone")
+                return
+            yield told
+
+
+def never(*_: Any) -> bool:
+    return False
+
+
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """`run(lose, ...)`: a job on such a Ray, which is `run.ray` then."""
+    for module, name in stub.places():
+        monkeypatch.setattr(module, name, getattr(module, name))
+    stub.install()
+    monkeypatch.setattr(ray_worker, "pass_on", lambda *_: None)
+    monkeypatch.setattr(ray_worker, "_TELL_SECONDS", 0.001)
+    (tmp_path / "stub").mkdir()
+    dump = write_dump(tmp_path / "dump.tsv", ROWS)
+
+    def begin(lose: Callable[..., bool] = never, nodes: Any = ({"CPU": 2.0},), out: str = "out", **more: Any) -> Any:
+        begin.ray = Ray(list(nodes), lose)  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "ray", begin.ray)  # type: ignore[attr-defined]
+        given = {"input": (str(dump),), "model": str(tmp_path / "stub"), "output": str(tmp_path / out), "ray": "auto"}
+        given |= {"workers": 2, "shard_rows": 30, "chunk_rows": 10, "max_reject_rate": 0.5, "progress": "none"}
+        return score(ScoreOptions(**given | more))
+
+    yield begin
+    for actor in begin.ray.begun:  # type: ignore[attr-defined]
+        actor.thread.shutdown()
+
+
+@pytest.fixture
+def expected(run: Run, tmp_path: Path) -> dict[str, str]:
+    run(out="alone", ray=None, workers=1)
+    return data_files(tmp_path / "alone")
+
+
+def test_the_same_bytes(run: Any, expected: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        metrics = run()
+    assert data_files(tmp_path / "out") == expected
+    assert "workers on Ray: 2, 1 core each" in caplog.text
+    assert run.ray.asked == {"num_cpus": 1, "num_gpus": 0, "scheduling_strategy": "SPREAD"}
+    assert len(run.ray.begun) == len(run.ray.killed) == 2, "none is left behind"
+    assert metrics["rows"]["in"] == ROWS
+    assert run(ray=None)["already_done"], "it is the same job"
+
+
+def test_no_more_workers_than_shards_are_left(run: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        run(workers=20, nodes=({"CPU": 4.0},), shard_rows=100)
+    assert len(run.ray.begun) == 2
+    assert "workers on Ray: 2, 1 core each" in caplog.text
+
+
+def test_there_is_less_room_than_workers(run: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        run(workers=3)
+    assert "workers on Ray: 3, 1 core each, and room for 2" in caplog.text
+
+
+def test_gpus(run: Any, caplog: pytest.LogCaptureFixture) -> None:
+    run(workers="auto", nodes=({"CPU": 8.0, "GPU": 3.0},))
+    assert len(run.ray.begun) == 3
+    assert run.ray.asked["num_gpus"] == 1
+    assert "has a GPU that PyTorch does not see there" in caplog.text
+    for left_to_others in ({"device": "cpu"}, {"engine": "openvino"}, {"dtype": "int8"}):
+        run(workers="auto", nodes=({"CPU": 8.0, "GPU": 3.0},), out=str(left_to_others), **left_to_others)
+        assert run.ray.asked["num_gpus"] == 0
+
+
+def test_a_lost_worker_costs_its_open_shard(
+    run: Any, expected: dict[str, str], tmp_path: Path, caplog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows count once; another worker is begun in its place."""
+    rows: list[int] = []
+    monkeypatch.setattr(Progress, "add", lambda self, count: rows.append(count))
+    lost: list[Any] = []
+
+    def lose(worker: Any, name: str, told: Told) -> bool:
+        if name == "label" and not lost and told.result and told.result.part.seal["shard"] == 3:
+            lost.append(worker)
+            return True
+        return False
+
+    run(lose)
+    assert data_files(tmp_path / "out") == expected
+    assert sum(rows) == ROWS
+    assert len(run.ray.begun) == 3
+    assert "was lost as it labelled shard 3, of " in caplog.text
+    assert "and is replaced (RayError: the node is gone)" in caplog.text
+
+
+def test_a_shard_that_loses_three(run: Any, tmp_path: Path) -> None:
+    def lose(worker: Any, name: str, told: Told) -> bool:
+        return name == "label" and bool(told.result) and told.result.part.seal["shard"] == 3
+
+    with pytest.raises(
+        EnvironmentFailure, match=r"^3 workers were lost as they labelled shard 3, of .*dump\.tsv; what is"
+    ):
+        run(lose)
+    assert len(run.ray.killed) == 4, "two were replaced, two ended with the job"
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_workers_that_are_lost_while_they_load(times: int, run: Any) -> None:
+    lost: list[Any] = []
+
+    def lose(worker: Any, name: str, _: Told) -> bool:
+        if name == "load" and worker.number == 1 and len(lost) < times:
+            lost.append(worker)
+            return True
+        return False
+
+    if times < 3:
+        assert run(lose)["rows"]["in"] == ROWS
+        return
+    with pytest.raises(EnvironmentFailure, match="3 workers were lost as they loaded the model as worker 1"):
+        run(lose)
+
+
+def test_nodes_of_two_kinds(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of them may differ in the last bits of a probability, and an output has one."""
+    kinds = iter(["bfloat16", "float32"])
+    monkeypatch.setattr(ray_worker, "compute_of", lambda _: {"engine": "torch", "dtype": next(kinds)})
+    with pytest.raises(UsageError, match=r"would label with torch \w+, another one with torch \w+, .* one kind"):
+        run()
+    assert len(run.ray.killed) == 2
+
+
+def test_an_error_of_a_worker(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_worker, "sealed_part", refuse)
+    with pytest.raises(ModelRefused, match="it has changed") as raised:
+        run()
+    assert "In worker " in str(raised.value.__cause__)
+    assert "in refuse" in str(raised.value.__cause__)
+    assert len(run.ray.killed) == 2
+
+
+def refuse(*_: Any) -> None:
+    raise ModelRefused("it has changed")
+
+
+def test_too_many_rejects_end_it(run: Any) -> None:
+    with pytest.raises(TooManyRejects):
+        run(max_reject_rate=0.0)
+    assert len(run.ray.killed) == 2
+
+
+def test_nobody_has_a_place(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_workers, "_PLACE_SECONDS", 0.1)
+    monkeypatch.setattr(Ray, "wait", lambda self, calls, timeout: ([], calls))
+    with pytest.raises(
+        EnvironmentFailure, match=r"--ray auto: for 0 minutes no node had room for a worker \(1 core each\)"
+    ):
+        run()
+
+
+def test_where_all_is_sealed_no_worker_is_begun(run: Any, expected: dict[str, str], tmp_path: Path) -> None:
+    """The last shard was sealed each time, before its worker was lost."""
+
+    def lose(worker: Any, name: str, told: Told) -> bool:
+        return name == "label" and bool(told.result) and told.result.part.seal["shard"] == 6
+
+    with pytest.raises(EnvironmentFailure):
+        run(lose)
+    begun = len(run.ray.begun)
+    metrics = run()
+    assert metrics["run"]["resumed"]
+    assert data_files(tmp_path / "out") == expected
+    assert len(run.ray.begun) == begun
