@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 
 import pyarrow as pa
 
@@ -33,7 +34,7 @@ from sentiment_batch.measure.progress import Progress
 from sentiment_batch.read.plan import Inputs, open_inputs, say_if_empty
 from sentiment_batch.remote import is_url, lies_in
 from sentiment_batch.report import settle_report
-from sentiment_batch.shards import adopted_parts, planned_shards, settled_parts
+from sentiment_batch.shards import adopted_parts, noted_by_earlier_run, planned_shards, settled_parts
 from sentiment_batch.workers import open_crew
 from sentiment_batch.write.claim import CONTROL, is_claim, turn_of
 from sentiment_batch.write.commit import Work, claim, open_store, settle_json
@@ -57,7 +58,8 @@ def score(options: ScoreOptions) -> Metrics:
     clock, deadline = Clock(), deadline_of(options.deadline)
     _check_output(options)
     labeller = open_labeller(options, options.text_column)
-    inputs = open_inputs(options.input, options.format, options.columns, required_columns(options))
+    recall = partial(noted_by_earlier_run, options, labeller)
+    inputs = open_inputs(options.input, options.format, options.columns, required_columns(options), recall)
     _check_inputs_outside(options.output, inputs)
     job = Job(options, labeller, inputs, kept_columns(options, inputs.schema))
     labeller.check_columns(pa.schema([inputs.schema.field(name) for name in job.needed]))

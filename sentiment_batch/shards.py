@@ -6,20 +6,24 @@ import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from sentiment_batch.config import ScoreOptions
 from sentiment_batch.errors import InputError, OutputConflict
-from sentiment_batch.job import Job
+from sentiment_batch.job import Job, identity_of
+from sentiment_batch.labeller import Labeller
 from sentiment_batch.labelling import check_compute, compute_of, labelled_chunks
 from sentiment_batch.measure.counts import Counts, add
 from sentiment_batch.measure.metrics import Metrics
 from sentiment_batch.measure.progress import Tally
 from sentiment_batch.read.chunk import Shard
+from sentiment_batch.read.inputs import InputFile
 from sentiment_batch.read.plan import PlannedShard, plan, read_chunks, shard_sha256
-from sentiment_batch.write.claim import JOB_ID, PLAN
-from sentiment_batch.write.commit import Work, settle_json
+from sentiment_batch.write.claim import JOB_ID, PLAN, job_id, turn_of
+from sentiment_batch.write.commit import Work, settle_json, unfinished_places
 from sentiment_batch.write.manifest import missing
 from sentiment_batch.write.part import Part, PartWriter, Seal, hashed, part_name, read_part
 from sentiment_batch.write.store import read_json
@@ -30,6 +34,18 @@ _LONG_PLAN_BYTES = 100 * 10**6  # from here on a text file takes seconds to read
 log = logging.getLogger(__name__)
 
 
+def noted_by_earlier_run(
+    options: ScoreOptions, labeller: Labeller, files: tuple[InputFile, ...]
+) -> dict[str, Any] | None:
+    """What an earlier run of this very job noted of its inputs, if it came as far as a plan (`Inputs.noted`)."""
+    known = job_id(identity_of(options, labeller, files))
+    for place in unfinished_places(options.output):
+        there = read_json(place, PLAN)
+        if turn_of(there)[0] == known and _is_whole_plan(there):
+            return dict(there["inputs"])
+    return None
+
+
 def planned_shards(job: Job, work: Work) -> list[PlannedShard]:
     """The job's shards, as an earlier run planned them if there was one: a text file is read through to plan it."""
     there = read_json(work.store, PLAN)
@@ -38,18 +54,19 @@ def planned_shards(job: Job, work: Work) -> list[PlannedShard]:
             log.info("planning the shards: %d input files, %d MB", len(job.inputs.files), size // 10**6)
         shards = plan(job.inputs, job.options.shard_rows, job.options.shard_bytes, job.options.limit_rows)
         listed = [[planned.file, list(astuple(planned.shard))] for planned in shards]
-        made = {JOB_ID: work.claim.job_id, "shards": listed, "sha256": _plan_sha256(listed)}
+        noted = job.inputs.noted()
+        made = {JOB_ID: work.claim.job_id, "inputs": noted, "shards": listed, "sha256": _plan_sha256(noted, listed)}
         there = settle_json(work, PLAN, made, _is_whole_plan)
     return [PlannedShard(index, file, Shard(*shard)) for index, (file, shard) in enumerate(there["shards"])]
 
 
 def _is_whole_plan(there: Metrics) -> bool:
     """Whether a plan that was found is as it was written: without one of its shards, rows would be missing."""
-    return there.get("sha256") == _plan_sha256(there.get("shards"))
+    return there.get("sha256") == _plan_sha256(there.get("inputs"), there.get("shards"))
 
 
-def _plan_sha256(shards: object) -> str:
-    return hashlib.sha256(json.dumps(shards).encode()).hexdigest()
+def _plan_sha256(inputs: object, shards: object) -> str:
+    return hashlib.sha256(json.dumps([inputs, shards]).encode()).hexdigest()
 
 
 def adopted_parts(job: Job, work: Work, shards: list[PlannedShard]) -> list[Part | None]:

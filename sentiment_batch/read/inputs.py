@@ -7,16 +7,18 @@ import logging
 import os
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from stat import S_ISREG
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import pyarrow as pa
 
 from sentiment_batch import stop as stop_signal
+from sentiment_batch.ahead import in_threads
 from sentiment_batch.errors import InputError, SentimentBatchError, UsageError
 from sentiment_batch.read.magic import LOOKED_AT, is_plain, looks_like
 from sentiment_batch.read.objects import find_objects, first_few, is_data, object_version, say_left_out
@@ -32,6 +34,9 @@ _BLOCK_BYTES = 2**20
 _GLOB_CHARACTERS = "*?["
 MAX_RATIO = 200  # of a compressed file, behind the first bytes
 _UNCHECKED_BYTES = 64 * 2**20
+_AT_ONCE, _AT_ONCE_REMOTE = 8, 32  # files whose ends are looked at
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +66,7 @@ class InputFile:
 
     def open(self, ahead_bytes: int = AHEAD_BYTES) -> BinaryIO:
         """The file's bytes as they lie there; see `open_source`."""
-        return open_source(self.path, self.etag, ahead_bytes)
+        return open_source(self.path, self.etag, ahead_bytes, self.size)
 
 
 def find_inputs(paths: Iterable[str], format: str = "auto") -> list[InputFile]:
@@ -79,7 +84,8 @@ def find_inputs(paths: Iterable[str], format: str = "auto") -> list[InputFile]:
         raise InputError(f"{where}; let this user read it, or name inputs that leave it out") from None
     for given, expanded in found:
         _say_partitions(given, expanded)
-    files = [_describe(path, format) for _, expanded in found for path in expanded]
+    described = read_each(partial(_describe, format=format), [path for _, expanded in found for path in expanded])
+    files = [file for _, file in described]
     seen: dict[object, str] = {}
     for file in files:
         places = _places(file.path)
@@ -91,6 +97,20 @@ def find_inputs(paths: Iterable[str], format: str = "auto") -> list[InputFile]:
     if len(formats) > 1:
         raise InputError(f"the inputs mix {' and '.join(formats)}: label each format into an output of its own")
     return files
+
+
+def read_each(look: Callable[[Item], Result], files: Sequence[Item]) -> Iterator[tuple[Item, Result]]:
+    """Each of the files, or of their paths, with what the look at its ends finds, in their order: several at a time.
+
+    With many files that is what a job begins with, and most of it is waiting for a disk or a store. A single one is
+    looked at in the caller's thread. Raises what the look raises, of the first file of which it does, and `Stopped`.
+    """
+    url = any(is_url(str(getattr(file, "path", file))) for file in files[:1])
+    threads = min(len(files), _AT_ONCE_REMOTE if url else _AT_ONCE)
+    with contextlib.closing(in_threads(look, files, max(1, threads))) as found:
+        for each in found:
+            stop_signal.check()
+            yield each
 
 
 def _places(path: str) -> list[object]:
@@ -292,7 +312,7 @@ def _describe(path: str, format: str) -> InputFile:
         raise InputError(f"{path}: a Parquet file is compressed inside; unpack it first")
     size, mtime_ns, etag = _version(path)
     try:
-        with open_source(path, etag) as stream:
+        with open_source(path, etag, _EDGE_BYTES, size) as stream:
             edges = hashlib.sha256(stream.read(_EDGE_BYTES))
             stream.seek(max(0, size - _EDGE_BYTES))
             edges.update(stream.read(_EDGE_BYTES))

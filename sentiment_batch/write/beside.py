@@ -121,6 +121,11 @@ def work_beside(claim: Claim, output: Path) -> Beside | dict[str, Any]:
         raise
 
 
+def work_folder(output: Path) -> Path:
+    """Where work on an output grows."""
+    return _sibling(output, "wip")
+
+
 def finished(claim: Claim, output: Path) -> dict[str, Any] | None:
     """The marker of the output if this job made it; None if there is no output, or one that may go.
 

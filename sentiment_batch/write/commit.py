@@ -10,13 +10,13 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from sentiment_batch.errors import OutputConflict, UsageError
 from sentiment_batch.remote import is_url
-from sentiment_batch.write.beside import Beside, work_beside
+from sentiment_batch.write.beside import Beside, work_beside, work_folder
 from sentiment_batch.write.bucket import Bucket
 from sentiment_batch.write.claim import CLAIM, CONTROL, Claim, Identity, job_id
 from sentiment_batch.write.in_place import InPlace, finished_in_place, work_in_place
@@ -65,6 +65,15 @@ def _work_on_volume(wanted: Claim, path: Path) -> Work | dict[str, Any]:
     if isinstance(work, dict):
         held.leave()
     return work
+
+
+def unfinished_places(output: str) -> Iterator[Store]:
+    """Where unfinished work on the output may lie, to be looked into by who does not hold it (yet)."""
+    if is_url(output):
+        yield Bucket(output)
+        return
+    path = Path(os.path.abspath(output))
+    yield from (Folder(work_folder(path)), Folder(path))
 
 
 def settle_json(

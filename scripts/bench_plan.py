@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""What it costs to plan a job, and how near `sentiment-batch plan` comes to the job itself.
+
+    .venv/bin/python scripts/bench_plan.py many --model DIR [--files 20000] [--json FILE]
+    .venv/bin/python scripts/bench_plan.py objects [--files 2000]
+    .venv/bin/python scripts/bench_plan.py forecast --model DIR [--rows 20000]
+
+`many` makes that many Parquet files of 500,000 rows: the pages of a real one, a hole that makes each 40 MB, and the
+real one's footer. Names, and the first bytes, differ. Then, each in a process of its own: `score` up to the moment
+before its first shard; the same again when claim and plan are there; the same with --parts sealed parts; and `plan`.
+Seconds from the start of the process, and peak memory. The disk needs 1 GB for 20,000 files.
+
+`objects` opens and plans so many small Parquet objects in moto's S3, on this machine.
+
+`forecast` has `plan` look at dumps of two kinds, short and long texts, each in chance order and sorted by length, and
+then times `score` on them. Both in processes of their own.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+ROWS, GROUPS, TEXTS, FILE_BYTES = 500_000, 5, 200, 40 * 10**6
+WORDS = ["bagus", "sekali", "makanan", "enak", "pelayanan", "lambat", "kamar", "kotor", "harga", "murah", "tidak"]
+
+# What the process does that is measured: `score` as it is, but for its end before the first shard. It ends like one
+# that is killed, and leaves claim and plan.
+TO_THE_FIRST_SHARD = """
+import json, os, sys, time
+started = float(sys.argv[1])
+import sentiment_batch.score as score
+from sentiment_batch.config import ScoreOptions
+from sentiment_batch.measure.metrics import peak_rss_bytes
+def stop(job, work, left):
+    told = {"seconds": time.time() - started, "peak_rss_bytes": peak_rss_bytes(), "left": left}
+    print(json.dumps(told), flush=True)
+    os._exit(0)
+score.open_crew = stop
+score.score(ScoreOptions(**json.loads(sys.argv[2])))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["many", "objects", "forecast"])
+    parser.add_argument("--model", help="model folder")
+    parser.add_argument("--files", type=int)
+    parser.add_argument("--parts", type=int, default=1000, help="sealed parts of the last resumed start (many)")
+    parser.add_argument("--rows", type=int, default=20_000, help="of each dump (forecast)")
+    parser.add_argument("--folder", help="where to work, kept: the files of an earlier run are taken as they are")
+    parser.add_argument("--json", help="also write what was measured to this file")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(options.folder or scratch).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        measured = {"many": many, "objects": objects, "forecast": forecast}[options.what](options, folder)
+    if options.json:
+        Path(options.json).write_text(json.dumps(measured, indent=2) + "\n")
+
+
+def many(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    files = options.files or 20_000
+    dump = folder / f"dump-{files}"
+    if not dump.is_dir():
+        started = time.time()
+        make_files(dump, files)
+        print(f"{files:,} files of {ROWS:,} rows in {time.time() - started:.0f} s")
+    settings = {"input": [str(dump)], "model": options.model, "output": str(folder / "out"), "progress": "none"}
+    measured = {}
+    for name in ("first start", "resumed"):
+        measured[name] = told_by(TO_THE_FIRST_SHARD, settings)
+    for name, each in measured.items():
+        memory = each["peak_rss_bytes"] / 2**20
+        print(f"{name:<20}{each['seconds']:>8.1f} s {memory:>8.0f} MiB {each['left']:>9,} shards to do")
+    return measured
+
+
+def make_files(folder: Path, files: int) -> None:
+    """Files whose pages and footers are true, and whose bytes between them are a hole."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    chance = random.Random(1)
+    texts = sorted({" ".join(chance.choices(WORDS, k=chance.randrange(3, 40))) for _ in range(TEXTS)})
+    rows = [texts[row * len(texts) // ROWS] for row in range(ROWS)]  # in runs, which take no room
+    columns = {
+        "review_id": pa.array(range(ROWS), pa.int64()),
+        "text": pa.array(rows),
+        "source": pa.array(["app"] * ROWS),
+        "stars": pa.array([row % 2 for row in range(ROWS)], pa.int8()),
+        "country": pa.array(["ID"] * ROWS),
+    }
+    real = folder.with_name("real.parquet")
+    encodings = {"review_id": "DELTA_BINARY_PACKED"}
+    pq.write_table(
+        pa.table(columns), real, row_group_size=ROWS // GROUPS, compression="zstd", column_encoding=encodings,
+        use_dictionary=["text", "source", "stars", "country"], write_page_checksum=True,
+    )  # fmt: skip
+    data = real.read_bytes()
+    footer = int.from_bytes(data[-8:-4], "little") + 8
+    folder.mkdir()
+    for number in range(files):
+        day, part = divmod(number, 1000)
+        below = folder / f"day-{day:03d}"
+        below.mkdir(exist_ok=True)
+        with open(below / f"part-{part:05d}-{random.Random(number).randbytes(8).hex()}.snappy.parquet", "wb") as file:
+            file.write(data[:-footer])
+            file.write(number.to_bytes(8, "little"))
+            file.seek(FILE_BYTES - footer)
+            file.write(data[-footer:])
+
+
+def told_by(code: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """What a process says of itself on its last line."""
+    command = [sys.executable, "-c", code, str(time.time()), json.dumps(settings)]
+    ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ})
+    return dict(json.loads(ended.stdout.splitlines()[-1]))
+
+
+def objects(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    raise NotImplementedError
+
+
+def forecast(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    raise NotImplementedError
+
+
+if __name__ == "__main__":
+    main()
