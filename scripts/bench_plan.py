@@ -20,6 +20,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -47,13 +48,41 @@ score.open_crew = stop
 score.score(ScoreOptions(**json.loads(sys.argv[2])))
 """
 
+# The same, but for some parts without rows, which it seals first. Their seals have all that a real one has.
+WITH_PARTS = """
+import json, os, sys
+from dataclasses import astuple
+import sentiment_batch.score as score
+from sentiment_batch.config import ScoreOptions
+from sentiment_batch.labelling import compute_of
+from sentiment_batch.shards import _no_rows, planned_shards
+from sentiment_batch.write.part import PartWriter, part_name
+import numpy as np
+def seal(job, work, left):
+    rows = job.labeller(_no_rows(job))
+    counts = job.count(rows, np.zeros(0, np.int32)) | {"rows_in": 0, "rejected": 0, "distinct_texts": 0, "cached_texts": 0}
+    for planned in planned_shards(job, work)[: int(sys.argv[3])]:
+        account = {
+            "job_id": work.claim.job_id, "shard": planned.index, "file": planned.file, "range": astuple(planned.shard),
+            "input_sha256": "0" * 64, "compute": compute_of(job.labeller), "rows_in": planned.shard.rows,
+            "counts": counts,
+        }
+        with PartWriter(work.store, work.scratch, part_name(planned.index), job.schema) as part:
+            part.write(rows.select(job.schema.names), [])
+            part.seal(account, lambda: None)
+    print("{}", flush=True)
+    os._exit(0)
+score.open_crew = seal
+score.score(ScoreOptions(**json.loads(sys.argv[2])))
+"""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["many", "objects", "forecast"])
     parser.add_argument("--model", help="model folder")
     parser.add_argument("--files", type=int)
-    parser.add_argument("--parts", type=int, default=1000, help="sealed parts of the last resumed start (many)")
+    parser.add_argument("--parts", type=int, nargs="*", default=[1000], help="sealed parts that are there (many)")
     parser.add_argument("--rows", type=int, default=20_000, help="of each dump (forecast)")
     parser.add_argument("--folder", help="where to work, kept: the files of an earlier run are taken as they are")
     parser.add_argument("--json", help="also write what was measured to this file")
@@ -74,9 +103,11 @@ def many(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         make_files(dump, files)
         print(f"{files:,} files of {ROWS:,} rows in {time.time() - started:.0f} s")
     settings = {"input": [str(dump)], "model": options.model, "output": str(folder / "out"), "progress": "none"}
-    measured = {}
-    for name in ("first start", "resumed"):
-        measured[name] = told_by(TO_THE_FIRST_SHARD, settings)
+    shutil.rmtree(folder / ".out.wip", ignore_errors=True)
+    measured = {name: told_by(TO_THE_FIRST_SHARD, settings) for name in ("first start", "resumed")}
+    for parts in options.parts:
+        told_by(WITH_PARTS, settings, parts)
+        measured[f"with {parts:,} parts"] = told_by(TO_THE_FIRST_SHARD, settings)
     for name, each in measured.items():
         memory = each["peak_rss_bytes"] / 2**20
         print(f"{name:<20}{each['seconds']:>8.1f} s {memory:>8.0f} MiB {each['left']:>9,} shards to do")
@@ -118,9 +149,9 @@ def make_files(folder: Path, files: int) -> None:
             file.write(data[-footer:])
 
 
-def told_by(code: str, settings: dict[str, Any]) -> dict[str, Any]:
+def told_by(code: str, settings: dict[str, Any], *more: object) -> dict[str, Any]:
     """What a process says of itself on its last line."""
-    command = [sys.executable, "-c", code, str(time.time()), json.dumps(settings)]
+    command = [sys.executable, "-c", code, str(time.time()), json.dumps(settings), *map(str, more)]
     ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ})
     return dict(json.loads(ended.stdout.splitlines()[-1]))
 

@@ -4,13 +4,15 @@ import errno
 import hashlib
 import json
 import logging
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import astuple
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from sentiment_batch import stop
+from sentiment_batch.ahead import in_threads
 from sentiment_batch.config import ScoreOptions
 from sentiment_batch.errors import InputError, OutputConflict
 from sentiment_batch.job import Job, identity_of
@@ -73,17 +75,22 @@ def adopted_parts(job: Job, work: Work, shards: list[PlannedShard]) -> list[Part
     """The part of each shard if an earlier run of this job made it; anything else of its name will be replaced."""
     sizes = work.store.sizes()
     work.claim.check_names(sizes, work.store.url)  # now, and not when all is labelled
-    names = [part_name(planned.index, work.claim.turn) for planned in shards]
-    with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:  # each is a request or two where the output is in a bucket
-        found = list(pool.map(lambda name: read_part(work.store, name) if name in sizes else None, names))
-    for planned, name, part in zip(shards, names, found, strict=True):
-        if part is None or not _is_of(work, planned, part.seal, sizes):
-            found[planned.index] = None
-            if name in sizes:
-                log.warning("%s is not a whole part of this job: it is made again", name)
-        else:
-            check_compute(part, job.labeller, work.store.url)
-    return found
+    turn = work.claim.turn
+    there = [planned for planned in shards if part_name(planned.index, turn) in sizes]
+
+    def look(planned: PlannedShard) -> Part | None:
+        return read_part(work.store, part_name(planned.index, turn))
+
+    adopted: list[Part | None] = [None] * len(shards)
+    with closing(in_threads(look, there, _FOOTERS_AT_ONCE)) as found:  # each is a request or two in a bucket
+        for planned, part in found:
+            stop.check()
+            if part is None or not _is_of(work, planned, part.seal, sizes):
+                log.warning("%s is not a whole part of this job: it is made again", part_name(planned.index, turn))
+            else:
+                check_compute(part, job.labeller, work.store.url)
+                adopted[planned.index] = part
+    return adopted
 
 
 def _is_of(work: Work, planned: PlannedShard, seal: Seal, sizes: dict[str, int]) -> bool:

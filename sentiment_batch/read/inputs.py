@@ -9,7 +9,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 from stat import S_ISREG
@@ -87,8 +87,9 @@ def find_inputs(paths: Iterable[str], format: str = "auto") -> list[InputFile]:
     described = read_each(partial(_describe, format=format), [path for _, expanded in found for path in expanded])
     files = [file for _, file in described]
     seen: dict[object, str] = {}
+    real = cache(os.path.realpath)
     for file in files:
-        places = _places(file.path)
+        places = _places(file.path, real)
         for place in places:
             if place in seen:
                 raise InputError(f"{file.path} is the same file as {seen[place]}; name every file once")
@@ -113,12 +114,17 @@ def read_each(look: Callable[[Item], Result], files: Sequence[Item]) -> Iterator
             yield each
 
 
-def _places(path: str) -> list[object]:
-    """What two paths have in common if they are of one file: links of either kind, a folder mounted twice."""
+def _places(path: str, real: Callable[[str], str]) -> list[object]:
+    """What two paths have in common if they are of one file: links of either kind, a folder mounted twice.
+
+    `real` is asked for the folder of a file that is no link itself: thousands have the same.
+    """
     if is_url(path):
         return [path]
     found = os.stat(path)
-    return [os.path.realpath(path), *([(found.st_dev, found.st_ino)] if found.st_ino else [])]
+    folder, name = os.path.split(path)
+    where = real(path) if os.path.islink(path) else os.path.join(real(folder), name)
+    return [where, *([(found.st_dev, found.st_ino)] if found.st_ino else [])]
 
 
 def check_unchanged(file: InputFile) -> None:
