@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,8 @@ from sentiment_batch.write.part import PartWriter, part_name
 import numpy as np
 def seal(job, work, left):
     rows = job.labeller(_no_rows(job))
-    counts = job.count(rows, np.zeros(0, np.int32)) | {"rows_in": 0, "rejected": 0, "distinct_texts": 0, "cached_texts": 0}
+    counts = job.count(rows, np.zeros(0, np.int32))
+    counts |= {"rows_in": 0, "rejected": 0, "distinct_texts": 0, "cached_texts": 0}
     for planned in planned_shards(job, work)[: int(sys.argv[3])]:
         account = {
             "job_id": work.claim.job_id, "shard": planned.index, "file": planned.file, "range": astuple(planned.shard),
@@ -157,11 +159,78 @@ def told_by(code: str, settings: dict[str, Any], *more: object) -> dict[str, Any
 
 
 def objects(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    raise NotImplementedError
+    import boto3
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "REGION": "us-east-1", "ALLOW_HTTP": "true"}
+    settings["ENDPOINT_URL"] = f"http://{host}:{port}"
+    os.environ.update({f"AWS_{name}": value for name, value in settings.items()})
+    client = boto3.client("s3", endpoint_url=settings["ENDPOINT_URL"], region_name="us-east-1")
+    client.create_bucket(Bucket="bucket")
+    pq.write_table(pa.table({"text": ["bagus", "buruk"], "n": [1, 2]}), folder / "one.parquet")
+    data = (folder / "one.parquet").read_bytes()
+    for number in range(options.files or 2_000):
+        client.put_object(Bucket="bucket", Key=f"dump/{number:05d}.parquet", Body=data)
+
+    from sentiment_batch.read.plan import open_inputs, plan
+
+    started = time.perf_counter()
+    shards = plan(open_inputs(("s3://bucket/dump/",), "auto", (), ("text",)), 131_072, 2**28)
+    seconds = time.perf_counter() - started
+    server.stop()
+    print(f"{len(shards):,} objects opened and planned in {seconds:.1f} s, of moto, which answers one after the other")
+    return {"objects": len(shards), "seconds": seconds}
 
 
 def forecast(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    raise NotImplementedError
+    measured = {}
+    print(f"{'dump':<32}{'plan says':>30}{'score takes':>14}{'ratio':>7}{'bytes':>12}{'are':>12}{'plan took':>11}")
+    for name, path in dumps(folder, options.rows):
+        plan_json, score_json = folder / "plan.json", folder / "score.json"
+        command = [sys.executable, "-m", "sentiment_batch"]
+        rest = [str(path), "--model", options.model, "--progress", "none", "--metrics"]
+        subprocess.run([*command, "plan", *rest, str(plan_json)], check=True, capture_output=True)
+        shutil.rmtree(folder / "labelled", ignore_errors=True)
+        output = ["--output", str(folder / "labelled")]
+        subprocess.run([*command, "score", *rest, str(score_json), *output], check=True, capture_output=True)
+        told, done = json.loads(plan_json.read_text()), json.loads(score_json.read_text())
+        took = done["run"]["seconds"]
+        says, size = told["plan"]["time"], told["plan"]["disk"]["output_bytes"]
+        real = sum(part.stat().st_size for part in (folder / "labelled").glob("part-*"))
+        between = f"{says['seconds']:.1f} s ({says['low']:.1f} to {says['high']:.1f})"
+        print(
+            f"{name:<32}{between:>30}{took:>12.1f} s{says['seconds'] / took:>7.2f}{size:>12,}{real:>12,}"
+            f"{told['run']['seconds']:>9.1f} s",
+            flush=True,
+        )
+        tokens = done["profile"]["all_tokens"] / max(1, done["rows"]["scored"])
+        measured[name] = {"plan": told["plan"], "seconds": took, "bytes": real, "tokens": tokens}
+    return measured
+
+
+def dumps(folder: Path, rows: int) -> Iterator[tuple[str, Path]]:
+    """Files of so many distinct texts, three kinds of length, in several row groups, by chance and sorted."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for kind, words in (("short", (2, 12)), ("long", (40, 120))):
+        chance = random.Random(kind)
+        texts = [" ".join(chance.choices(WORDS, k=chance.randrange(*words))) + f" {number}" for number in range(rows)]
+        for order in ("shuffled", "sorted"):
+            texts = sorted(texts, key=len) if order == "sorted" else texts
+            table = pa.table({"review_id": pa.array(range(rows), pa.int64()), "text": texts})
+            path = folder / f"{kind}-{order}.parquet"
+            pq.write_table(table, path, row_group_size=max(1, rows // 5))
+            yield path.name, path
+            if order == "sorted":
+                path = folder / f"{kind}-{order}.tsv"
+                path.write_text("review_id\ttext\n" + "".join(f"{row}\t{text}\n" for row, text in enumerate(texts)))
+                yield path.name, path
 
 
 if __name__ == "__main__":

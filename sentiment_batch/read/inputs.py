@@ -153,7 +153,13 @@ def range_sha256(file: InputFile, start: int, stop: int) -> str:
 
 
 def byte_blocks(file: InputFile, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-    """The uncompressed bytes of a file from `start` to `stop`, in blocks of at most 1 MiB.
+    """The uncompressed bytes of a file from `start` to `stop`, in blocks of at most 1 MiB; see `placed_blocks`."""
+    for block, _ in placed_blocks(file, start, stop):
+        yield block
+
+
+def placed_blocks(file: InputFile, start: int = 0, stop: int | None = None) -> Iterator[tuple[bytes, int]]:
+    """The uncompressed bytes of a file, in blocks of at most 1 MiB, each with how far the file was read for it.
 
     In a compressed file the bytes before `start` are unpacked and dropped. Raises `InputError` for a file that cannot
     be read and for a compressed stream that is cut short or damaged.
@@ -174,7 +180,7 @@ def byte_blocks(file: InputFile, start: int = 0, stop: int | None = None) -> Ite
                     if file.compression:
                         _check_ratio(file, position, source.tell())
                     stop_signal.check()  # a large text file is read for minutes before its first row is labelled
-                    yield block
+                    yield block, source.tell()
             finally:
                 packed = source.tell()
     except (OSError, pa.ArrowException) as error:

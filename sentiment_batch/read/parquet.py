@@ -121,11 +121,11 @@ def chunks(
     for chunk in _group_chunks(file, shard, columns, text_column, chunk_rows):
         more = sum(map(_value_bytes, chunk.batch.columns))
         if held and (rows + chunk.rows > chunk_rows or size + more > MAX_CHUNK_BYTES):
-            yield from _joined(held)
+            yield from joined(held)
             held, rows, size = [], 0, 0
         held.append(chunk)
         rows, size = rows + chunk.rows, size + more
-    yield from _joined(held)
+    yield from joined(held)
 
 
 def _value_bytes(column: pa.Array) -> int:
@@ -310,7 +310,7 @@ def _kept(batch: pa.RecordBatch, keep: list[bool]) -> pa.RecordBatch:
     return _one_batch([batch.slice(row, 1) for row, kept in enumerate(keep) if kept] or [batch.slice(0, 0)])
 
 
-def _joined(chunks: list[Chunk]) -> list[Chunk]:
+def joined(chunks: list[Chunk]) -> list[Chunk]:
     """One chunk of them all; each as it is if they have no common dictionary: indices of 8 bits know 127 values."""
     if len(chunks) < 2:
         return chunks
