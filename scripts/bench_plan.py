@@ -110,6 +110,12 @@ def many(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for parts in options.parts:
         told_by(WITH_PARTS, settings, parts)
         measured[f"with {parts:,} parts"] = told_by(TO_THE_FIRST_SHARD, settings)
+    plan_json = folder / "plan.json"
+    command = [sys.executable, "-m", "sentiment_batch", "plan", str(dump), "--model", options.model]
+    started = time.time()
+    subprocess.run([*command, "--metrics", str(plan_json)], check=True, stdout=subprocess.DEVNULL)
+    seconds, told = time.time() - started, json.loads(plan_json.read_text())["plan"]
+    measured["plan"] = {"seconds": seconds, "peak_rss_bytes": told["peak_rss_bytes"], "left": told["shards"]["count"]}
     for name, each in measured.items():
         memory = each["peak_rss_bytes"] / 2**20
         print(f"{name:<20}{each['seconds']:>8.1f} s {memory:>8.0f} MiB {each['left']:>9,} shards to do")
@@ -159,12 +165,15 @@ def told_by(code: str, settings: dict[str, Any], *more: object) -> dict[str, Any
 
 
 def objects(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    import boto3
+    import logging
+
+    import boto3  # type: ignore[import-untyped]
     import pyarrow as pa
     import pyarrow.parquet as pq
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server.start()
     host, port = server.get_host_and_port()
     settings = {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "REGION": "us-east-1", "ALLOW_HTTP": "true"}

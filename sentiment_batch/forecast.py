@@ -4,12 +4,15 @@ import logging
 import math
 import os
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
 
 from sentiment_batch.config import PlanOptions
 from sentiment_batch.deadline import deadline_of
 from sentiment_batch.dump_sample import Sample, draw_sample, texts_to_label
 from sentiment_batch.job import Job, kept_columns, required_columns
+from sentiment_batch.labeller import Labeller
 from sentiment_batch.labelling import model_section, open_labeller
 from sentiment_batch.measure.estimate import Estimate, exactly, of_pieces, ratio
 from sentiment_batch.measure.forecast import Section, calibration_section, disk_section, rows_section, time_section
@@ -37,35 +40,65 @@ def forecast(options: PlanOptions) -> Metrics:
     """
     clock, deadline = Clock(), deadline_of(options.deadline)
     labeller = open_labeller(options, options.text_column)
+    seen = _look(options, labeller)
+    shards = seen.shards
+    pa.default_memory_pool().release_unused()  # the rows that were looked through; what comes now is the model
+    load_seconds = labeller.load()
+    log.info("calibrating for %g s", options.seconds)
+    pieces = calibrate(labeller, seen.texts, options.seconds, options.chunk_rows)
+    pace = of_pieces([piece.tokens for piece in pieces], [piece.seconds for piece in pieces]) if pieces else None
+    devices = _devices(options, labeller, shards["count"])
+    time = time_section(seen.rows, seen.share, seen.tokens, pace, load_seconds, devices)
+    in_time = {} if deadline.seconds is None else {"in_time": time["seconds"] <= deadline.seconds}
+    texts, seconds = sum(piece.texts for piece in pieces), sum(piece.seconds for piece in pieces)
+    found: Section = {
+        "rows": seen.input,
+        "sample": seen.sample,
+        "shards": {**shards, "seconds_largest": _seconds_of(shards["rows_largest"], time, devices)},
+        "compute": {"batch_tokens": labeller.classifier.batch_tokens, "at_once": devices},
+        "calibration": calibration_section(texts, seconds, len(pieces), pace, seen.share, load_seconds),
+        "time": {**time, **in_time},
+        "disk": disk_section(seen.rows, seen.row_bytes, shards, seen.footer_bytes, _free_bytes(options.output)),
+        "peak_rss_bytes": peak_rss_bytes(),
+    }
+    found["warnings"] = list(doubts_of(found, options.max_reject_rate))
+    return document("plan", clock, model=model_section(labeller), plan=found, headline=_headline(found))
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is known of the inputs, of whatever size, before the model is loaded."""
+
+    rows: Estimate
+    share: Estimate  # of the rows, that the model is asked for
+    tokens: Estimate  # of a text
+    texts: list[str]
+    row_bytes: float
+    footer_bytes: float
+    input: Section
+    sample: Section
+    shards: Section
+
+
+def _look(options: PlanOptions, labeller: Labeller) -> _Seen:
     inputs = open_inputs(options.input, options.format, options.columns, required_columns(options))
     job = Job(replace(options, output=options.output or "."), labeller, inputs, kept_columns(options, inputs.schema))
-    labeller.check_columns(inputs.schema)
+    labeller.check_columns(pa.schema([inputs.schema.field(name) for name in job.needed]))
     shards = _planned(options, inputs)
     sample = draw_sample(job, shards)
     rows = _rows(inputs, sample) if shards is None else exactly(sum(planned.shard.rows for planned in shards))
-    load_seconds = labeller.load()
-    log.info("calibrating for %g s, on rows from %d places", options.seconds, len(sample.excerpts))
-    pieces = calibrate(labeller, sample.texts.to_pylist(), options.seconds, options.chunk_rows)
-    found: Section = {
-        "rows": rows_section([(file.size, bool(file.compression)) for file in inputs.files], rows, shards is not None),
-        "sample": sample.section(options.prefix),
-        "shards": _shards_section(options, inputs, shards, rows),
-    }
-    devices = _devices(job, found["shards"]["count"])
-    share = _share_to_label(job, shards, rows)
-    pace = of_pieces([piece.tokens for piece in pieces], [piece.seconds for piece in pieces]) if pieces else None
-    time = time_section(rows, share, sample.tokens_of_texts(), pace, load_seconds, devices)
-    found["shards"]["seconds_largest"] = _seconds_of(found["shards"]["rows_largest"], time, devices)
-    in_time = {} if deadline.seconds is None else {"in_time": time["seconds"] <= deadline.seconds}
-    found["compute"] = {"batch_tokens": labeller.classifier.batch_tokens, "at_once": devices}
-    texts, seconds = sum(piece.texts for piece in pieces), sum(piece.seconds for piece in pieces)
-    found["calibration"] = calibration_section(texts, seconds, len(pieces), pace, share, load_seconds)
-    found["time"] = {**time, **in_time}
-    of_row, of_footer = row_bytes(job, sample), footer_bytes(job, found["shards"]["rows_mean"])
-    found["disk"] = disk_section(rows, of_row, found["shards"], of_footer, _free_bytes(options.output))
-    found["peak_rss_bytes"] = peak_rss_bytes()
-    found["warnings"] = list(doubts_of(found, options.max_reject_rate))
-    return document("plan", clock, model=model_section(labeller), plan=found, headline=_headline(found))
+    of_shards = _shards_section(options, inputs, shards, rows)
+    return _Seen(
+        rows,
+        _share_to_label(job, shards, rows),
+        sample.tokens_of_texts(),
+        sample.texts.to_pylist(),
+        row_bytes(job, sample),
+        footer_bytes(job, of_shards["rows_mean"]),
+        rows_section([(file.size, bool(file.compression)) for file in inputs.files], rows, shards is not None),
+        sample.section(options.prefix),
+        of_shards,
+    )
 
 
 def _planned(options: PlanOptions, inputs: Inputs) -> list[PlannedShard] | None:
@@ -117,10 +150,10 @@ def _shards_section(options: PlanOptions, inputs: Inputs, shards: list[PlannedSh
     }
 
 
-def _devices(job: Job, shards: int) -> int:
+def _devices(options: PlanOptions, labeller: Labeller, shards: int) -> int:
     """How many shards are labelled at once, each on a device of its own. Workers on a CPU share its cores."""
-    workers = worker_computes(job.labeller.compute, job.options.workers, shards)
-    return 1 if job.labeller.compute.device_kind == "cpu" else len(workers)
+    workers = worker_computes(labeller.compute, options.workers, shards)
+    return 1 if labeller.compute.device_kind == "cpu" else len(workers)
 
 
 def _share_to_label(job: Job, shards: list[PlannedShard] | None, rows: Estimate) -> Estimate:

@@ -53,7 +53,7 @@ def time_section(
     The ends are those of all four at once: the fewest and shortest texts in the fastest piece of the calibration, the
     most and longest in the slowest. `at_once` workers have a device each.
     """
-    if pace is None or not rows.value:
+    if pace is None or not rows.value or not share.value:
         nothing = dict.fromkeys(("seconds", "low", "high"), load_seconds)
         return {**nothing, "rows_per_second": None, "slices": {}}
     work = rows.times(share).times(tokens)
