@@ -64,9 +64,11 @@ def excerpts(
     plain = [0 if file.compression else max(0, stop - start) for file, (start, stop) in each]
     of_packed = round(count * sum(packed) / max(1, sum(packed) + sum(plain)))
     yield from _of_packed(inputs, places(packed, of_packed), columns, size[1])
-    for place in places(plain, count - of_packed):
-        start, stop = extents[place.piece]
-        yield _of_text(inputs, place.piece, (start, stop), columns, (start + place.offset, size[1]))
+    length = max(1, min(size[1], sum(plain) // count))  # or they would overlap
+    for number, offset in places(plain, count - of_packed):
+        first, last = extents[number]
+        start, stop = _stretch(offset, last - first, length)
+        yield _of_text(inputs, number, extents[number], columns, (first + start, first + stop))
 
 
 def _extents(inputs: Inputs, shards: Sequence[PlannedShard] | None) -> list[tuple[int, int]]:
@@ -89,8 +91,7 @@ def _of_parquet(
     fewer = max(_FEWEST_PLACES, min(count, 2 * _UNPACKED_GROUPS // max(1, largest)))
     rows = max(1, min(rows * count // fewer, int(_SAMPLE_BYTES / max(1, fewer * of_row))))
     for file, offset in places(sizes, fewer):
-        start = max(0, min(offset, sizes[file] - rows))
-        stop = min(sizes[file], start + rows)
+        start, stop = _stretch(offset, sizes[file], rows)
         planned = PlannedShard(0, file, Shard(start, stop, start, stop - start))
         for chunk in read_chunks(inputs, planned, columns, columns[0], rows):
             yield Excerpt(chunk)
@@ -98,14 +99,27 @@ def _of_parquet(
                 break  # longer than the footer says, as values are that stand in many rows
 
 
+def _stretch(offset: int, size: int, length: int) -> tuple[int, int]:
+    """From where to where to take `length` of `size` for a place, so that every row is as likely to be in it.
+
+    It may begin before the first and end behind the last, and what is left of it is taken; of little all is.
+    """
+    if size <= length:
+        return 0, size
+    start = offset * (size + length) // size - length + 1
+    return max(0, start), min(size, start + length)
+
+
 def _of_text(
     inputs: Inputs, number: int, extent: tuple[int, int], columns: tuple[str, ...], wanted: tuple[int, int]
 ) -> Excerpt:
-    """The rows that begin in the bytes (offset, count) that are wanted, as far as they are in the extent."""
+    """The rows that begin in the bytes from the one to the other that are wanted.
+
+    Whether a line feed of a CSV ends a record or stands in quotes nobody can tell at once: it does where least of what
+    follows is no row. A text whose last line looks like a row may so come in as one.
+    """
     file, names = inputs.files[number], inputs.headers[number][0]
-    (first, last), (offset, count) = extent, wanted
-    offset = max(first, min(offset, last - count))
-    stop = min(offset + count, last)
+    (first, last), (offset, stop) = extent, wanted
     begin = first if offset == first else _behind_line_feed(file, offset - 1, last)
     end = last if stop == last else _behind_line_feed(file, stop - 1, last)
     best = _chunk(file, Shard(begin, end, 0, _ALL), names, columns)

@@ -143,6 +143,8 @@ def _group_chunks(
 ) -> Iterator[Chunk]:
     wanted = shard.start
     with open_parquet(file) as parquet, file.open(_HEADER_BYTES) as pages:
+        if lacking := [name for name in columns if name not in parquet.schema_arrow.names]:
+            raise InputError(f"{file.path} has no column {lacking[0]!r} any more: it changed; nothing was published")
         for number, first in _groups(parquet.metadata, shard):
             row = first
             wanted = min(shard.stop, first + parquet.metadata.row_group(number).num_rows)

@@ -200,12 +200,21 @@ def read_chunks(
         chunks = delimited.chunks(file, shard, inputs.headers[planned.file][0], columns, chunk_rows)
     schema = pa.schema([inputs.schema.field(name) for name in columns])  # the files may differ in what may be null
     for chunk in chunks:
+        _check_types(file, chunk.batch, schema)
         chunk = replace(chunk, batch=pa.RecordBatch.from_arrays(chunk.batch.columns, schema=schema))
         rows += chunk.rows
         yield chunk
     check_unchanged(file)
     if rows != shard.rows:
         raise InputError(f"{file.path} gave {rows} rows where {shard.rows} were planned; it changed during the run")
+
+
+def _check_types(file: InputFile, rows: pa.RecordBatch, schema: pa.Schema) -> None:
+    """A job that goes on looks into the first file alone; another one may have been edited in its middle since."""
+    for column, field in zip(rows.columns, schema, strict=True):
+        if column.type != field.type:
+            what = f"the column {field.name!r} is {column.type} where {field.type} was planned"
+            raise InputError(f"{file.path}: {what}; it changed; nothing was published")
 
 
 def shard_sha256(inputs: Inputs, planned: PlannedShard) -> str:
