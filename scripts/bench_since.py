@@ -93,7 +93,7 @@ def stages(model: str, before: Path, after: Path, scratch: Path) -> Figures:
     (batch,) = table.to_batches()
     found: Figures = {}
     options = ScoreOptions(input=(str(after),), model=model, output="out", since=str(before), key=(KEY,))
-    since = open_since(options, table.schema)
+    since = open_since(options)
     assert since
     labeller = Labeller(model)
     found["load"] = labeller.load()

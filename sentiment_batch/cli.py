@@ -19,6 +19,7 @@ from sentiment_batch.config import (
     EvaluateOptions,
     MetricsOptions,
     OptimizeOptions,
+    PlanOptions,
     PredictOptions,
     PublishOptions,
     ReportOptions,
@@ -72,6 +73,7 @@ _BEFORE_TORCH = {
 _SHORT_HELP = {
     "train": "Fine-tune a model once.",
     "optimize": "Make a model fast on CPUs, in int8 if that is good enough.",
+    "plan": "Say what `score` would do and how long it would take.",
     "score": "Label dumps, into labelled Parquet and metrics.",
     "publish": "Publish what slices of a job have labelled.",
     "evaluate": "Measure a model on a labelled split, with gates.",
@@ -128,6 +130,19 @@ def optimize(options: OptimizeOptions) -> None:
 
     _stay_offline()
     run_job("optimize", options, optimize)
+
+
+@_command("plan")
+def plan(options: PlanOptions) -> None:
+    """Say what `score` would do with the same options: rows, tokens, shards, disk and time on this machine.
+
+    From samples of all inputs and a short calibration. Nothing is labelled for good, and no output is touched.
+    """
+    from sentiment_batch.forecast import forecast
+    from sentiment_batch.measure.forecast_table import summary_of
+
+    _stay_offline()
+    run_job("plan", options, forecast, summary_of(options.json))
 
 
 @_command("score")

@@ -264,6 +264,20 @@ class PublishOptions(MetricsOptions, LogOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlanOptions(ScoreOptions):
+    """Those of the job that is planned, and a few for the plan."""
+
+    output: str | None = option(  # type: ignore[assignment]
+        None, help="Where `score` is to publish: the free disk there is looked at, and nothing else.", metavar="OUT"
+    )
+    seconds: float = option(8.0, help="Calibrate for about so long.", metavar="X", minimum=0.1, maximum=3_600)
+    exact: bool = option(
+        False, help="Read text files to their end to count their rows, as `score` does, where samples would do."
+    )
+    json: bool = option(False, help="Print the metrics JSON instead of the table.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(ReadOptions, CacheOptions, LabelOptions, MetricsOptions, LogOptions):
     data: tuple[str, ...] = option(help="Labelled files, globs, folders or URLs; once or more.", metavar="FILE")
     output: str = option(help="Folder or URL to publish.", metavar="EVAL")
@@ -481,6 +495,7 @@ class RunOptions(MetricsOptions, LogOptions):
 COMMANDS: dict[str, type] = {
     "train": TrainOptions,
     "optimize": OptimizeOptions,
+    "plan": PlanOptions,
     "score": ScoreOptions,
     "publish": PublishOptions,
     "evaluate": EvaluateOptions,

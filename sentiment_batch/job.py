@@ -1,5 +1,6 @@
 """A job that labels a dump: what to label, with what, and what makes it this job."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from sentiment_batch.labelling import calibration_of
 from sentiment_batch.measure.counts import Counts, count_rows
 from sentiment_batch.model.compute import device_kind
 from sentiment_batch.read.columns import shown_columns
+from sentiment_batch.read.inputs import InputFile
 from sentiment_batch.read.plan import Inputs
 from sentiment_batch.shard_slice import ShardSlice, slice_of
 from sentiment_batch.since import Since
@@ -55,23 +57,28 @@ class Job:
 
     def identity(self) -> Identity:
         """All that can change a row, and nothing else."""
-        chosen = {name: value for name, value in asdict(self.options).items() if name not in _NOT_IDENTITY}
-        return {
-            "row_format": ROW_FORMAT,
-            "command": "score",
-            "inputs": [file.identity() for file in self.inputs.files],
-            "model": self.labeller.digest,
-            "options": {
-                **chosen,
-                **calibration_of(self.labeller),
-                **(self.since.identity() if self.since else {}),
-                "max_length": self.labeller.max_length,
-                "device": device_kind(self.options.device),
-            },
-        }
+        return identity_of(self.options, self.labeller, self.since, self.inputs.files)
 
     def count(self, batch: pa.RecordBatch, unknown: np.ndarray) -> Counts:
         return count_rows(batch, unknown, self.labeller.labels, self.options.prefix, self.options.label_column)
+
+
+def identity_of(options: ScoreOptions, labeller: Labeller, since: Since | None, files: Iterable[InputFile]) -> Identity:
+    """The identity of a job, which follows from its files before anything is known of their columns."""
+    chosen = {name: value for name, value in asdict(options).items() if name not in _NOT_IDENTITY}
+    return {
+        "row_format": ROW_FORMAT,
+        "command": "score",
+        "inputs": [file.identity() for file in files],
+        "model": labeller.digest,
+        "options": {
+            **chosen,
+            **calibration_of(labeller),
+            **(since.identity() if since else {}),
+            "max_length": labeller.max_length,
+            "device": device_kind(options.device),
+        },
+    }
 
 
 def required_columns(options: ScoreOptions) -> tuple[str, ...]:

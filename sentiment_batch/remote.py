@@ -100,19 +100,24 @@ class RemoteFile(io.RawIOBase):
     """An object as a file to read from, at any place in it; each read is a request.
 
     Every request asks for the version of the object that was there first, or for the one with `etag`. Raises
-    `InputError` if there is none, and what `changed` makes once it is another.
+    `InputError` if there is none, and what `changed` makes once it is another. If the `size` of the one with `etag` is
+    known, the first request is the first read.
     """
 
-    def __init__(self, url: str, etag: str | None = None):
+    def __init__(self, url: str, etag: str | None = None, size: int | None = None):
         import obstore
 
         self.url = url
         self._store, self._key = open_bucket(url)
+        self._position = 0
+        self.etag = etag
+        if etag and size is not None:
+            self.size = size
+            return
         with remote_errors(url):
             meta = obstore.head(self._store, self._key)
         self.size = int(meta["size"])
         self.etag = etag or meta["e_tag"]
-        self._position = 0
 
     def readable(self) -> bool:
         return True

@@ -35,8 +35,16 @@ from sentiment_batch.measure.progress import Progress
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, say_if_empty
 from sentiment_batch.remote import is_url, lies_in
 from sentiment_batch.report import settle_report
-from sentiment_batch.shards import adopted_parts, no_counts, planned_shards, ready_job, sealed_part, settled_parts
-from sentiment_batch.since import open_since
+from sentiment_batch.shards import (
+    adopted_parts,
+    no_counts,
+    noted_by_earlier_run,
+    planned_shards,
+    ready_job,
+    sealed_part,
+    settled_parts,
+)
+from sentiment_batch.since import check_key, open_since
 from sentiment_batch.sliced import agree_on_job, gathered_parts, say_end, slice_section
 from sentiment_batch.workers import open_crew
 from sentiment_batch.write.claim import CONTROL, How, is_claim, turn_of
@@ -75,9 +83,11 @@ def open_job(options: ScoreOptions) -> Job:
     """The job of the options: its model and its inputs were looked at, and nothing was done."""
     _check_output(options)
     labeller = open_labeller(options, options.text_column)
-    inputs = open_inputs(options.input, options.format, options.columns, required_columns(options))
+    since = open_since(options)
+    recall = partial(noted_by_earlier_run, options, labeller, since)
+    inputs = open_inputs(options.input, options.format, options.columns, required_columns(options), recall)
     _check_inputs_outside(options.output, inputs)
-    since = open_since(options, inputs.schema)
+    check_key(options.key, inputs.schema)
     job = Job(options, labeller, inputs, kept_columns(options, inputs.schema), since)
     labeller.check_columns(pa.schema([inputs.schema.field(name) for name in job.needed]))
     return job

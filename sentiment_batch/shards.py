@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import astuple, replace
 from typing import Any
@@ -15,18 +14,21 @@ import pyarrow as pa
 
 from sentiment_batch import stop
 from sentiment_batch.ahead import in_threads
+from sentiment_batch.config import ScoreOptions
 from sentiment_batch.cores import usable_cores
 from sentiment_batch.errors import InputError, OutputConflict
-from sentiment_batch.job import Job
+from sentiment_batch.job import Job, identity_of
+from sentiment_batch.labeller import Labeller
 from sentiment_batch.labelling import check_compute, compute_of, labelled_chunks
 from sentiment_batch.measure.counts import Counts, add
 from sentiment_batch.measure.metrics import Metrics
 from sentiment_batch.measure.progress import Tally
 from sentiment_batch.read.chunk import Shard
+from sentiment_batch.read.inputs import InputFile
 from sentiment_batch.read.plan import PlannedShard, plan, read_chunks, shard_sha256
-from sentiment_batch.since import ready, with_index
-from sentiment_batch.write.claim import JOB_ID, PLAN
-from sentiment_batch.write.commit import Work, settle_json
+from sentiment_batch.since import Since, ready, with_index
+from sentiment_batch.write.claim import JOB_ID, PLAN, job_id, turn_of
+from sentiment_batch.write.commit import Work, settle_json, work_store
 from sentiment_batch.write.manifest import missing
 from sentiment_batch.write.part import Part, PartWriter, Seal, hashed, part_name, read_part
 from sentiment_batch.write.store import read_json
@@ -38,6 +40,15 @@ _LONG_PLAN_BYTES = 100 * 10**6  # from here on a text file takes seconds to read
 log = logging.getLogger(__name__)
 
 
+def noted_by_earlier_run(
+    options: ScoreOptions, labeller: Labeller, since: Since | None, files: tuple[InputFile, ...]
+) -> dict[str, Any] | None:
+    """What an earlier run of this very job noted of its inputs, if it came as far as a plan (`Inputs.noted`)."""
+    known = job_id(identity_of(options, labeller, since, files))
+    there = read_json(work_store(options.output), PLAN)
+    return dict(there["inputs"]) if turn_of(there)[0] == known and _is_whole_plan(there) else None
+
+
 def planned_shards(job: Job, work: Work) -> list[PlannedShard]:
     """The job's shards, as an earlier run planned them if there was one: a text file is read through to plan it."""
     there = read_json(work.store, PLAN)
@@ -46,32 +57,42 @@ def planned_shards(job: Job, work: Work) -> list[PlannedShard]:
             log.info("planning the shards: %d input files, %d MB", len(job.inputs.files), size // 10**6)
         shards = plan(job.inputs, job.options.shard_rows, job.options.shard_bytes, job.options.limit_rows)
         listed = [[planned.file, list(astuple(planned.shard))] for planned in shards]
-        made = {JOB_ID: work.claim.job_id, "shards": listed, "sha256": _plan_sha256(listed)}
+        noted = job.inputs.noted()
+        made = {JOB_ID: work.claim.job_id, "inputs": noted, "shards": listed, "sha256": _plan_sha256(noted, listed)}
         there = settle_json(work, PLAN, made, _is_whole_plan)
     return [PlannedShard(index, file, Shard(*shard)) for index, (file, shard) in enumerate(there["shards"])]
 
 
 def _is_whole_plan(there: Metrics) -> bool:
     """Whether a plan that was found is as it was written: without one of its shards, rows would be missing."""
-    return there.get("sha256") == _plan_sha256(there.get("shards"))
+    return there.get("sha256") == _plan_sha256(there.get("inputs"), there.get("shards"))
 
 
-def _plan_sha256(shards: object) -> str:
-    return hashlib.sha256(json.dumps(shards).encode()).hexdigest()
+def _plan_sha256(inputs: object, shards: object) -> str:
+    return hashlib.sha256(json.dumps([inputs, shards]).encode()).hexdigest()
 
 
 def adopted_parts(work: Work, shards: list[PlannedShard]) -> list[Part | None]:
     """The part of each of the shards if a run of this job made it; anything else of its name will be replaced."""
     sizes = work.store.sizes()
     work.claim.check_names(sizes, work.store.url)  # now, and not when all is labelled
-    names = [part_name(planned.index, work.claim.turn) for planned in shards]
-    with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:  # each is a request or two where the output is in a bucket
-        found = list(pool.map(lambda name: read_part(work.store, name) if name in sizes else None, names))
-    for place, (planned, name, part) in enumerate(zip(shards, names, found, strict=True)):
-        if name in sizes and (part is None or not _is_of(work, planned, part.seal, sizes)):
-            found[place] = None
-            log.warning("%s is not a whole part of this job: it is to be made again", name)
-    return found
+    turn = work.claim.turn
+    there = [planned for planned in shards if part_name(planned.index, turn) in sizes]
+
+    def look(planned: PlannedShard) -> Part | None:
+        return read_part(work.store, part_name(planned.index, turn))
+
+    adopted: dict[int, Part] = {}
+    with closing(in_threads(look, there, _FOOTERS_AT_ONCE)) as found:  # each is a request or two in a bucket
+        for planned, part in found:
+            stop.check()
+            if part is None or not _is_of(work, planned, part.seal, sizes):
+                log.warning(
+                    "%s is not a whole part of this job: it is to be made again", part_name(planned.index, turn)
+                )
+            else:
+                adopted[planned.index] = part
+    return [adopted.get(planned.index) for planned in shards]
 
 
 def count_parts(work: Work, shards: list[PlannedShard]) -> int:

@@ -74,18 +74,22 @@ class Since:
         }
 
 
-def open_since(options: ScoreOptions, schema: pa.Schema) -> Since | None:
-    """The earlier output of the options, if they name one; the schema is that of the job's inputs.
+def check_key(key: tuple[str, ...], schema: pa.Schema) -> None:
+    """Raise `InputError` for a column of the inputs, which have this schema, that is none to tell rows by."""
+    for name in key:
+        if kind_of(schema.field(name).type) is None:
+            raise InputError(f"--key: the column {shown(name)!r} holds {schema.field(name).type}, not single values")
 
-    Raises `InputError` if it is not a finished output of `score` or lacks a column that rows are told by, or if that is
-    none to tell rows by, and `UsageError` if it is in the way of the job's own output.
+
+def open_since(options: ScoreOptions) -> Since | None:
+    """The earlier output of the options, if they name one.
+
+    Raises `InputError` if it is not a finished output of `score` or lacks a column that rows are told by, and
+    `UsageError` if it is in the way of the job's own output.
     """
     if options.since is None:
         return None
     path = options.since
-    for name in options.key:
-        if kind_of(schema.field(name).type) is None:
-            raise InputError(f"--key: the column {shown(name)!r} holds {schema.field(name).type}, not single values")
     if lies_in(options.output, path) or lies_in(path, options.output):
         raise UsageError(f"--since {path} and --output {options.output}: neither can lie in the other")
     output = open_finished(path)

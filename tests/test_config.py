@@ -90,6 +90,7 @@ def test_numbers_and_dates_of_toml_may_stand_without_quotes() -> None:
 NEEDED: dict[str, dict[str, Any]] = {
     "train": {"train": ("t",), "valid": "v", "output": "o"},
     "optimize": {"model": "m"},
+    "plan": {"input": ("i",), "model": "m"},
     "score": {"input": ("i",), "model": "m", "output": "o"},
     "evaluate": {"data": ("d",), "model": "m", "output": "o"},
     "compare": {"old": "a", "new": "b", "output": "o"},

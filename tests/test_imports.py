@@ -74,6 +74,7 @@ def test_torch_and_transformers_stay_where_they_are_needed(path: Path) -> None:
         "model.tokens",
         "labeller",
         "score",
+        "forecast",
     ],
 )
 def test_importing_does_not_load_torch(module: str) -> None:

@@ -147,12 +147,15 @@ def documents(folder: Path, tiny_model: Path, program: Program) -> dict[str, dic
     ended = program("run", "job.toml", "--metrics", "run.json")
     assert ended.code == 0, ended.err
     assert program("verify", "labelled", "--metrics", "verify.json").code == 0
+    planned = ("a.tsv", "--model", "model", "--output", "planned", "--seconds", 0.1, "--deadline", "1h")
+    assert program("plan", *planned, "--metrics", "plan.json").code == 0
     run = told(folder / "run.json")
     published = {
         "score": told(folder / "labelled" / "_metrics.json"),
         "evaluate": told(folder / "evaluation" / "metrics.json"),
     }
-    return {**run["steps"], **published, "run": run, "verify": told(folder / "verify.json")}
+    others = {name: told(folder / f"{name}.json") for name in ("plan", "verify")}
+    return {**run["steps"], **published, "run": run, **others}
 
 
 def test_the_documents_of_every_command(documents: dict[str, dict[str, Any]], folder: Path, program: Program) -> None:
@@ -183,6 +186,7 @@ def mutated(command: str, document: dict[str, Any]) -> None:
         "optimize": ("model", "graphs", "measured", "headline"),
         "score": ("model", "input", "rows", "predictions", "performance", "headline", "job_id"),
         "evaluate": ("model", "input", "rows", "predictions", "performance", "evaluation", "gates", "headline"),
+        "plan": ("model", "plan", "headline"),
         "verify": ("rows", "recounted", "findings", "inputs_checked"),
         "run": ("steps", "outputs", "headline"),
     }

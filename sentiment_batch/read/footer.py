@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sentiment_batch.errors import InputError
-from sentiment_batch.read.inputs import InputFile
+from sentiment_batch.read.inputs import InputFile, check_unchanged
 from sentiment_batch.read.magic import LOOKED_AT, is_plain, looks_like
-from sentiment_batch.read.source import raise_if_short
+from sentiment_batch.read.source import AHEAD_BYTES, raise_if_short
 
+FOOTER_BYTES = 64 * 1024
 MAX_ROWS_PER_BYTE = 1000  # behind the first rows: what needs less than a bit for a row says nothing
 _UNCHECKED_ROWS = 10**7
 _MAGIC = b"PAR1"
@@ -22,14 +23,18 @@ _ARROW_SCHEMA, _UNKNOWN = b"ARROW:schema", b"arrow-schema"
 
 
 @contextmanager
-def open_parquet(file: InputFile, arrow_schema: bool = True, int96_unit: str | None = None) -> Iterator[pq.ParquetFile]:
+def open_parquet(
+    file: InputFile, arrow_schema: bool = True, int96_unit: str | None = None, ahead_bytes: int = AHEAD_BYTES
+) -> Iterator[pq.ParquetFile]:
     """Raises `InputError` for what is not a whole Parquet file.
 
     Without the Arrow schema that its writer stored, types are those of Parquet: no column is a dictionary. INT96
-    timestamps are of the unit, or nanoseconds.
+    timestamps are of the unit, or nanoseconds. Who wants the footer alone reads `FOOTER_BYTES` ahead.
     """
-    with file.open() as source:
+    with file.open(ahead_bytes) as source:
         try:
+            source.seek(max(0, file.size - FOOTER_BYTES))
+            tail = source.read(FOOTER_BYTES)  # which Arrow reads first: one read for both
             parquet = pq.ParquetFile(
                 source,
                 metadata=None if arrow_schema else _parquet_schema_alone(source),
@@ -50,7 +55,7 @@ def open_parquet(file: InputFile, arrow_schema: bool = True, int96_unit: str | N
                 raise InputError(f"{file.path} looks like {found[0]}, not Parquet; {found[1]}") from error
             raise InputError(f"{file.path} is not a whole Parquet file: {error}; was its writer killed?") from error
         _check_rows(file, parquet.metadata)
-        _check_plain(file, source, parquet.metadata)
+        _check_plain(file, tail, parquet.metadata)
         yield parquet
 
 
@@ -62,10 +67,10 @@ def _parquet_schema_alone(source: BinaryIO) -> pq.FileMetaData:
     return pq.ParquetFile(pa.BufferReader(footer), **_LIMITS).metadata
 
 
-def _check_plain(file: InputFile, source: BinaryIO, metadata: pq.FileMetaData) -> None:
+def _check_plain(file: InputFile, tail: bytes, metadata: pq.FileMetaData) -> None:
     """Refuse a footer that is signed, as that of a file with encrypted columns is: Arrow aborts at a look at these."""
-    source.seek(-_END_BYTES, os.SEEK_END)
-    if int.from_bytes(source.read(4), "little") != metadata.serialized_size:
+    if int.from_bytes(tail[-_END_BYTES:-4], "little") != metadata.serialized_size:
+        check_unchanged(file)  # or these bytes were not its last ones
         raise InputError(f"{file.path} has more in its footer than columns: it looks encrypted; decrypt it first")
 
 

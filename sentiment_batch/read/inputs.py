@@ -7,16 +7,18 @@ import logging
 import os
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 from stat import S_ISREG
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import pyarrow as pa
 
 from sentiment_batch import stop as stop_signal
+from sentiment_batch.ahead import in_threads
 from sentiment_batch.errors import InputError, SentimentBatchError, UsageError
 from sentiment_batch.read.magic import LOOKED_AT, is_plain, looks_like
 from sentiment_batch.read.objects import find_objects, first_few, is_data, object_version, say_left_out
@@ -32,6 +34,9 @@ _BLOCK_BYTES = 2**20
 _GLOB_CHARACTERS = "*?["
 MAX_RATIO = 200  # of a compressed file, behind the first bytes
 _UNCHECKED_BYTES = 64 * 2**20
+_AT_ONCE, _AT_ONCE_REMOTE = 8, 32  # files whose ends are looked at
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +66,7 @@ class InputFile:
 
     def open(self, ahead_bytes: int = AHEAD_BYTES) -> BinaryIO:
         """The file's bytes as they lie there; see `open_source`."""
-        return open_source(self.path, self.etag, ahead_bytes)
+        return open_source(self.path, self.etag, ahead_bytes, self.size)
 
 
 def find_inputs(paths: Iterable[str], format: str = "auto") -> list[InputFile]:
@@ -79,10 +84,12 @@ def find_inputs(paths: Iterable[str], format: str = "auto") -> list[InputFile]:
         raise InputError(f"{where}; let this user read it, or name inputs that leave it out") from None
     for given, expanded in found:
         _say_partitions(given, expanded)
-    files = [_describe(path, format) for _, expanded in found for path in expanded]
+    described = read_each(partial(_describe, format=format), [path for _, expanded in found for path in expanded])
+    files = [file for _, file in described]
     seen: dict[object, str] = {}
+    real = cache(os.path.realpath)
     for file in files:
-        places = _places(file.path)
+        places = _places(file.path, real)
         for place in places:
             if place in seen:
                 raise InputError(f"{file.path} is the same file as {seen[place]}; name every file once")
@@ -93,12 +100,31 @@ def find_inputs(paths: Iterable[str], format: str = "auto") -> list[InputFile]:
     return files
 
 
-def _places(path: str) -> list[object]:
-    """What two paths have in common if they are of one file: links of either kind, a folder mounted twice."""
+def read_each(look: Callable[[Item], Result], files: Sequence[Item]) -> Iterator[tuple[Item, Result]]:
+    """Each of the files, or of their paths, with what the look at its ends finds, in their order: several at a time.
+
+    With many files that is what a job begins with, and most of it is waiting for a disk or a store. A single one is
+    looked at in the caller's thread. Raises what the look raises, of the first file of which it does, and `Stopped`.
+    """
+    url = any(is_url(str(getattr(file, "path", file))) for file in files[:1])
+    threads = min(len(files), _AT_ONCE_REMOTE if url else _AT_ONCE)
+    with contextlib.closing(in_threads(look, files, max(1, threads))) as found:
+        for each in found:
+            stop_signal.check()
+            yield each
+
+
+def _places(path: str, real: Callable[[str], str]) -> list[object]:
+    """What two paths have in common if they are of one file: links of either kind, a folder mounted twice.
+
+    `real` is asked for the folder of a file that is no link itself: thousands have the same.
+    """
     if is_url(path):
         return [path]
     found = os.stat(path)
-    return [os.path.realpath(path), *([(found.st_dev, found.st_ino)] if found.st_ino else [])]
+    folder, name = os.path.split(path)
+    where = real(path) if os.path.islink(path) else os.path.join(real(folder), name)
+    return [where, *([(found.st_dev, found.st_ino)] if found.st_ino else [])]
 
 
 def check_unchanged(file: InputFile) -> None:
@@ -127,7 +153,13 @@ def range_sha256(file: InputFile, start: int, stop: int) -> str:
 
 
 def byte_blocks(file: InputFile, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-    """The uncompressed bytes of a file from `start` to `stop`, in blocks of at most 1 MiB.
+    """The uncompressed bytes of a file from `start` to `stop`, in blocks of at most 1 MiB; see `placed_blocks`."""
+    for block, _ in placed_blocks(file, start, stop):
+        yield block
+
+
+def placed_blocks(file: InputFile, start: int = 0, stop: int | None = None) -> Iterator[tuple[bytes, int]]:
+    """The uncompressed bytes of a file, in blocks of at most 1 MiB, each with how far the file was read for it.
 
     In a compressed file the bytes before `start` are unpacked and dropped. Raises `InputError` for a file that cannot
     be read and for a compressed stream that is cut short or damaged.
@@ -148,7 +180,7 @@ def byte_blocks(file: InputFile, start: int = 0, stop: int | None = None) -> Ite
                     if file.compression:
                         _check_ratio(file, position, source.tell())
                     stop_signal.check()  # a large text file is read for minutes before its first row is labelled
-                    yield block
+                    yield block, source.tell()
             finally:
                 packed = source.tell()
     except (OSError, pa.ArrowException) as error:
@@ -292,7 +324,7 @@ def _describe(path: str, format: str) -> InputFile:
         raise InputError(f"{path}: a Parquet file is compressed inside; unpack it first")
     size, mtime_ns, etag = _version(path)
     try:
-        with open_source(path, etag) as stream:
+        with open_source(path, etag, _EDGE_BYTES, size) as stream:
             edges = hashlib.sha256(stream.read(_EDGE_BYTES))
             stream.seek(max(0, size - _EDGE_BYTES))
             edges.update(stream.read(_EDGE_BYTES))

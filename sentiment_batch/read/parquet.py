@@ -2,9 +2,9 @@
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from sentiment_batch.errors import InputError
 from sentiment_batch.read.chunk import Chunk, Reject, Shard, reject
 from sentiment_batch.read.columns import shown_columns
-from sentiment_batch.read.footer import open_parquet
+from sentiment_batch.read.footer import FOOTER_BYTES, open_parquet
 from sentiment_batch.read.inputs import MAX_RATIO, InputFile
 from sentiment_batch.read.moments import column_that_wraps, is_int96
 from sentiment_batch.read.pages import BadPage, count_values, dictionary_bytes
@@ -26,27 +26,51 @@ MAX_CHUNK_BYTES = 256 * 2**20  # of one chunk's values, written out, where a chu
 _HEADER_BYTES = 4096  # of a page, more or less: they lie a mebibyte apart
 
 
+class RowGroup(NamedTuple):
+    """What the footer says of a row group; `bytes` unpacked."""
+
+    rows: int
+    bytes: int
+
+
 def schema(file: InputFile) -> pa.Schema:
     """The file's Arrow schema; two columns of one name are refused."""
-    with open_parquet(file) as parquet:
-        found = parquet.schema_arrow
+    return outline(file)[0]
+
+
+def outline(file: InputFile) -> tuple[pa.Schema, list[RowGroup]]:
+    """The file's Arrow schema and its row groups: what a job is planned by, from one look at the footer.
+
+    Two columns of one name are refused.
+    """
+    with open_parquet(file, ahead_bytes=FOOTER_BYTES) as parquet:
+        found, metadata = parquet.schema_arrow, parquet.metadata
+        groups = [_row_group(metadata.row_group(number)) for number in range(metadata.num_row_groups)]
     twice = sorted({name for name in found.names if found.names.count(name) > 1})
     if twice:
         raise InputError(f"{file.path} has the column {twice[0]!r} twice; rename one")
-    return found
+    return found, groups
 
 
-def shards(file: InputFile, shard_rows: int, shard_bytes: int) -> Iterator[Shard]:
-    """Row ranges of whole row groups, or of equal pieces of one that is too large: from the footer alone."""
-    with open_parquet(file) as parquet:
-        groups = [parquet.metadata.row_group(number) for number in range(parquet.metadata.num_row_groups)]
-    unpacked = _believable([group.total_byte_size for group in groups], file.size)
+def _row_group(group: pq.RowGroupMetaData) -> RowGroup:
+    return RowGroup(group.num_rows, group.total_byte_size)
+
+
+def shards(
+    file: InputFile, shard_rows: int, shard_bytes: int, groups: Sequence[RowGroup] | None = None
+) -> Iterator[Shard]:
+    """Row ranges of whole row groups, or of equal pieces of one that is too large: from the footer alone.
+
+    It is read again if its `groups` are not given, or if one of them has no rows.
+    """
+    groups = outline(file)[1] if groups is None else groups
+    if any(not group.rows for group in groups):
+        _check_empty_groups(file)
+    unpacked = _believable([group.bytes for group in groups], file.size)
     begin = end = held = 0
-    for number, (group, group_bytes) in enumerate(zip(groups, unpacked, strict=True)):
-        if not group.num_rows:
-            _check_empty(file, group, f"{file.path}, row group {number}")
-        for rows in _pieces(group.num_rows, group_bytes, shard_rows, shard_bytes):
-            size = group_bytes * rows // group.num_rows
+    for group, group_bytes in zip(groups, unpacked, strict=True):
+        for rows in _pieces(group.rows, group_bytes, shard_rows, shard_bytes):
+            size = group_bytes * rows // group.rows
             if end > begin and (end - begin + rows > shard_rows or held + size > shard_bytes):
                 yield Shard(begin, end, begin, end - begin)
                 begin, held = end, 0
@@ -73,7 +97,7 @@ def _pieces(rows: int, size: int, shard_rows: int, shard_bytes: int) -> list[int
 
 def byte_range(file: InputFile, shard: Shard) -> tuple[int, int]:
     """Where in the file the row groups of the shard lie: (first byte, byte behind the last)."""
-    with open_parquet(file) as parquet:
+    with open_parquet(file, ahead_bytes=FOOTER_BYTES) as parquet:
         groups = [parquet.metadata.row_group(number) for number, _ in _groups(parquet.metadata, shard)]
     try:
         ranges = [_page_range(chunk) for group in groups for chunk in _read_columns(group, ())]
@@ -97,11 +121,11 @@ def chunks(
     for chunk in _group_chunks(file, shard, columns, text_column, chunk_rows):
         more = sum(map(_value_bytes, chunk.batch.columns))
         if held and (rows + chunk.rows > chunk_rows or size + more > MAX_CHUNK_BYTES):
-            yield from _joined(held)
+            yield from joined(held)
             held, rows, size = [], 0, 0
         held.append(chunk)
         rows, size = rows + chunk.rows, size + more
-    yield from _joined(held)
+    yield from joined(held)
 
 
 def _value_bytes(column: pa.Array) -> int:
@@ -119,6 +143,8 @@ def _group_chunks(
 ) -> Iterator[Chunk]:
     wanted = shard.start
     with open_parquet(file) as parquet, file.open(_HEADER_BYTES) as pages:
+        if lacking := [name for name in columns if name not in parquet.schema_arrow.names]:
+            raise InputError(f"{file.path} has no column {lacking[0]!r} any more: it changed; nothing was published")
         for number, first in _groups(parquet.metadata, shard):
             row = first
             wanted = min(shard.stop, first + parquet.metadata.row_group(number).num_rows)
@@ -236,16 +262,19 @@ def _check_pages(pages: BinaryIO, group: pq.RowGroupMetaData, columns: tuple[str
             )
 
 
-def _check_empty(file: InputFile, group: pq.RowGroupMetaData, where: str) -> None:
+def _check_empty_groups(file: InputFile) -> None:
     """Raise `InputError` if there are rows in a group that has none: it is in no shard, so nobody reads it."""
-    with file.open(_HEADER_BYTES) as pages:
-        for chunk in _read_columns(group, ())[:1]:
-            try:
-                values = count_values(pages, *_page_range(chunk), 0, chunk.encodings)
-            except BadPage:
-                continue  # an empty group may lie anywhere
-            if values:
-                raise InputError(f"{where}: has {values} values where its footer says 0; the file is damaged")
+    with open_parquet(file, ahead_bytes=FOOTER_BYTES) as parquet, file.open(_HEADER_BYTES) as pages:
+        for number in range(parquet.metadata.num_row_groups):
+            group = parquet.metadata.row_group(number)
+            for chunk in _read_columns(group, ())[: 0 if group.num_rows else 1]:
+                try:
+                    values = count_values(pages, *_page_range(chunk), 0, chunk.encodings)
+                except BadPage:
+                    continue  # an empty group may lie anywhere
+                if values:
+                    where = f"{file.path}, row group {number}"
+                    raise InputError(f"{where}: has {values} values where its footer says 0; the file is damaged")
 
 
 def _groups(metadata: pq.FileMetaData, shard: Shard) -> list[tuple[int, int]]:
@@ -283,7 +312,7 @@ def _kept(batch: pa.RecordBatch, keep: list[bool]) -> pa.RecordBatch:
     return _one_batch([batch.slice(row, 1) for row, kept in enumerate(keep) if kept] or [batch.slice(0, 0)])
 
 
-def _joined(chunks: list[Chunk]) -> list[Chunk]:
+def joined(chunks: list[Chunk]) -> list[Chunk]:
     """One chunk of them all; each as it is if they have no common dictionary: indices of 8 bits know 127 values."""
     if len(chunks) < 2:
         return chunks

@@ -1,8 +1,9 @@
 """Input files -> shards: the whole job, cut into pieces that can be done in any order, before a row is labelled."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -11,11 +12,13 @@ from sentiment_batch.errors import InputError, UsageError
 from sentiment_batch.read import delimited, parquet
 from sentiment_batch.read.chunk import Chunk, Shard
 from sentiment_batch.read.columns import is_name, shown_columns
-from sentiment_batch.read.inputs import InputFile, check_unchanged, find_inputs, range_sha256
+from sentiment_batch.read.inputs import InputFile, check_unchanged, find_inputs, range_sha256, read_each
 from sentiment_batch.read.objects import first_few
 from sentiment_batch.read.texts import is_text
 
 _SEPARATORS = {"\t": "give --format tsv", ",": "give --format csv", ";": "", "|": ""}
+
+Header = tuple[tuple[str, ...], int]  # of a file: its field names, and where its rows begin
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +29,8 @@ class Inputs:
 
     files: tuple[InputFile, ...]
     schema: pa.Schema  # of the first file; the others may have its columns in another order
-    headers: tuple[tuple[tuple[str, ...], int], ...]  # of each file: its field names, where its rows begin
+    headers: tuple[Header, ...]
+    groups: tuple[list[parquet.RowGroup], ...] = ()  # of each Parquet file, if its footer was read
 
     def rows_of(self, shards: "list[PlannedShard]") -> list[int]:
         """How many rows of each file the shards have."""
@@ -34,6 +38,14 @@ class Inputs:
         for planned in shards:
             rows[planned.file] += planned.shard.rows
         return rows
+
+    def noted(self) -> dict[str, Any]:
+        """What `open_inputs` can open the same files by without looking into each of them, as JSON."""
+        if self.files[0].format == "parquet":
+            return {"nullable": {field.name: field.nullable for field in self.schema}}
+        kinds = list(dict.fromkeys(names for names, _ in self.headers))
+        number_of = {names: number for number, names in enumerate(kinds)}
+        return {"names": kinds, "headers": [[number_of[names], start] for names, start in self.headers]}
 
     def section(self, rows: list[int]) -> dict[str, Any]:
         """The `input` of the metrics JSON; `rows` are those of each file."""
@@ -50,8 +62,17 @@ class PlannedShard:
     shard: Shard
 
 
-def open_inputs(paths: tuple[str, ...], format: str, columns: tuple[str, ...], required: tuple[str, ...]) -> Inputs:
+def open_inputs(
+    paths: tuple[str, ...],
+    format: str,
+    columns: tuple[str, ...],
+    required: tuple[str, ...],
+    recall: Callable[[tuple[InputFile, ...]], dict[str, Any] | None] = lambda _: None,
+) -> Inputs:
     """The files behind the paths, with one schema; `required` names the columns that the job reads.
+
+    `recall` may know what was `Inputs.noted` of these very files, by their identity. Then the first is opened alone:
+    with thousands of them that is the difference between a moment and minutes. All else is checked when it is read.
 
     Raises `InputError` for a column that is missing, for files whose columns differ, and for a text column that
     holds no strings.
@@ -60,24 +81,76 @@ def open_inputs(paths: tuple[str, ...], format: str, columns: tuple[str, ...], r
     if twice:
         raise UsageError(f"--columns: {twice[0]!r} is there twice; every column needs a name of its own")
     files = tuple(find_inputs(paths, format))
-    if files[0].format == "parquet":
-        schemas = [parquet.schema(file) for file in files]
-        headers: tuple[tuple[tuple[str, ...], int], ...] = tuple((tuple(found.names), 0) for found in schemas)
-        if columns:
-            log.warning("--columns is left aside: a Parquet file has the names of its columns in it")
+    if noted := recall(files):
+        inputs = _as_noted(files, noted)
     else:
-        headers = tuple(delimited.header(file, columns) for file in files)
-        schemas = [pa.schema([(name, pa.string()) for name in names]) for names, _ in headers]
-        if columns and delimited.begins_with_names(files[0], columns):
-            log.warning(
-                "%s: its first line is the names that --columns gives, and is taken for a row; leave --columns out if "
-                "it is a header line",
-                files[0].path,
-            )
-    for file, schema in zip(files, schemas, strict=True):
-        _check_columns(file, schema, files[0], schemas[0], required, bool(columns))
-    fields = [field.with_nullable(any(schema.field(field.name).nullable for schema in schemas)) for field in schemas[0]]
-    return Inputs(files, pa.schema(fields, schemas[0].metadata), headers)
+        inputs = (_open_parquet if files[0].format == "parquet" else _open_text)(files, columns, required)
+    if columns:
+        _say_of_columns(files[0], columns)
+    return inputs
+
+
+def _say_of_columns(first: InputFile, columns: tuple[str, ...]) -> None:
+    if first.format == "parquet":
+        log.warning("--columns is left aside: a Parquet file has the names of its columns in it")
+    elif delimited.begins_with_names(first, columns):
+        log.warning(
+            "%s: its first line is the names that --columns gives, and is taken for a row; leave --columns out if "
+            "it is a header line",
+            first.path,
+        )
+
+
+def _open_parquet(files: tuple[InputFile, ...], columns: tuple[str, ...], required: tuple[str, ...]) -> Inputs:
+    """The footer of every file is read, once; of thousands of schemas those are kept that differ."""
+    first: pa.Schema | None = None
+    nullable: dict[str, bool] = {}
+    seen: set[tuple[Any, ...]] = set()
+    groups = []
+    for file, (schema, found) in read_each(parquet.outline, files):
+        first = schema if first is None else first
+        groups.append(found)
+        kind = tuple((field.name, field.type, field.nullable) for field in schema)
+        if kind not in seen:
+            _check_columns(file, schema, files[0], first, required, bool(columns))
+            nullable |= {field.name: field.nullable or nullable.get(field.name, False) for field in schema}
+            seen.add(kind)
+    assert first is not None
+    schema = _with_nullable(first, nullable)
+    return Inputs(files, schema, _same_header(files, schema), tuple(groups))
+
+
+def _open_text(files: tuple[InputFile, ...], columns: tuple[str, ...], required: tuple[str, ...]) -> Inputs:
+    headers: list[Header] = []
+    kinds: dict[tuple[str, ...], tuple[str, ...]] = {}  # thousands of files have one and the same
+    for file, (names, start) in read_each(partial(delimited.header, columns=columns), files):
+        if names not in kinds:
+            kinds[names] = names
+            _check_columns(file, _of_strings(names), files[0], _of_strings(next(iter(kinds))), required, bool(columns))
+        headers.append((kinds[names], start))
+    return Inputs(files, _of_strings(headers[0][0]), tuple(headers))
+
+
+def _as_noted(files: tuple[InputFile, ...], noted: dict[str, Any]) -> Inputs:
+    if files[0].format == "parquet":
+        schema = _with_nullable(parquet.schema(files[0]), noted["nullable"])
+        return Inputs(files, schema, _same_header(files, schema))
+    kinds = [tuple(names) for names in noted["names"]]
+    headers = tuple((kinds[number], start) for number, start in noted["headers"])
+    return Inputs(files, _of_strings(headers[0][0]), headers)
+
+
+def _with_nullable(schema: pa.Schema, nullable: dict[str, bool]) -> pa.Schema:
+    """The schema of rows that are from any of the files."""
+    return pa.schema([field.with_nullable(nullable[field.name]) for field in schema], schema.metadata)
+
+
+def _same_header(files: tuple[InputFile, ...], schema: pa.Schema) -> tuple[Header, ...]:
+    return ((tuple(schema.names), 0),) * len(files)
+
+
+def _of_strings(names: tuple[str, ...]) -> pa.Schema:
+    return pa.schema([(name, pa.string()) for name in names])
 
 
 def say_if_empty(inputs: Inputs, shards: list[PlannedShard]) -> None:
@@ -95,7 +168,8 @@ def plan(inputs: Inputs, shard_rows: int, shard_bytes: int, limit_rows: int | No
     left = limit_rows
     for number, file in enumerate(inputs.files):
         if file.format == "parquet":
-            shards = parquet.shards(file, shard_rows, shard_bytes)
+            groups = inputs.groups[number] if inputs.groups else None
+            shards = parquet.shards(file, shard_rows, shard_bytes, groups)
         else:
             shards = delimited.shards(file, inputs.headers[number][1], shard_rows, shard_bytes)
         for shard in shards:
@@ -126,12 +200,21 @@ def read_chunks(
         chunks = delimited.chunks(file, shard, inputs.headers[planned.file][0], columns, chunk_rows)
     schema = pa.schema([inputs.schema.field(name) for name in columns])  # the files may differ in what may be null
     for chunk in chunks:
+        _check_types(file, chunk.batch, schema)
         chunk = replace(chunk, batch=pa.RecordBatch.from_arrays(chunk.batch.columns, schema=schema))
         rows += chunk.rows
         yield chunk
     check_unchanged(file)
     if rows != shard.rows:
         raise InputError(f"{file.path} gave {rows} rows where {shard.rows} were planned; it changed during the run")
+
+
+def _check_types(file: InputFile, rows: pa.RecordBatch, schema: pa.Schema) -> None:
+    """A job that goes on looks into the first file alone; another one may have been edited in its middle since."""
+    for column, field in zip(rows.columns, schema, strict=True):
+        if column.type != field.type:
+            what = f"the column {field.name!r} is {column.type} where {field.type} was planned"
+            raise InputError(f"{file.path}: {what}; it changed; nothing was published")
 
 
 def shard_sha256(inputs: Inputs, planned: PlannedShard) -> str:

@@ -13,14 +13,15 @@ _TRIES = 3
 log = logging.getLogger(__name__)
 
 
-def open_source(path: str, etag: str = "", ahead_bytes: int = AHEAD_BYTES) -> BinaryIO:
+def open_source(path: str, etag: str = "", ahead_bytes: int = AHEAD_BYTES, size: int | None = None) -> BinaryIO:
     """The file as it was planned: in an object store the version with the `etag`. It is read in such blocks, or larger.
 
-    Raises `InputError` if it may not be read. Reading raises it once the object is another one, and
-    `EnvironmentFailure` for a disk that fails three times at the same place.
+    Of an object whose `size` is known, too, nothing is asked before it is read. Raises `InputError` if it may not be
+    read. Reading raises it once the object is another one, and `EnvironmentFailure` for a disk that fails three times
+    at the same place.
     """
     try:
-        raw = RemoteInput(path, etag or None) if is_url(path) else LocalInput(path)
+        raw = RemoteInput(path, etag or None, size) if is_url(path) else LocalInput(path)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     return cast(BinaryIO, io.BufferedReader(raw, ahead_bytes))

@@ -152,6 +152,11 @@ def _held_work(claim: Claim, output: Path, held: Lock) -> Beside | dict[str, Any
     return None
 
 
+def work_folder(output: Path) -> Path:
+    """Where work on an output grows."""
+    return _sibling(output, "wip")
+
+
 def finished(claim: Claim, output: Path) -> dict[str, Any] | None:
     """The marker of the output if this job made it; None if there is no output, or one that may go.
 
@@ -295,11 +300,6 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def work_folder(output: Path) -> Path:
-    """Where an output grows."""
-    return _sibling(output, "wip")
 
 
 def _sibling(path: Path, suffix: str) -> Path:

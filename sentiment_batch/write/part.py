@@ -95,6 +95,11 @@ class PartWriter:
         self._writer.close()
         self._file.close()
 
+    @property
+    def data_bytes(self) -> int:
+        """What the rows take that were written so far."""
+        return self._file.bytes
+
     def write(self, batch: pa.RecordBatch, rejects: list[dict[str, Any]]) -> None:
         """Add a chunk: its labelled rows as one row group, and the rows that have no place there."""
         rows = pa.Table.from_batches([batch]).replace_schema_metadata(self._writer.schema.metadata)
