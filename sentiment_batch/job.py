@@ -20,7 +20,7 @@ ROW_FORMAT = 5  # goes up when the same job would give other rows or counts: par
 # by its temperature, the inputs by their content.
 _NOT_IDENTITY = {
     *("model", "calibrated", "input", "format", "output", "device", "max_reject_rate", "deadline", "overwrite"),
-    *("workers", "metrics", "prometheus", "xcom", "progress", "log_format", "debug"),
+    *("workers", "metrics", "prometheus", "xcom", "progress", "log_format", "log_file", "debug"),
 }
 
 
