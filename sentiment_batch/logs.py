@@ -204,6 +204,12 @@ class _Lines(logging.StreamHandler[Any]):
         return _is_ours(record) or record.levelno >= logging.WARNING
 
 
+class _FileLines(logging.FileHandler):
+    """The same, at the end of a file."""
+
+    filter = _Lines.filter
+
+
 class _Passed(logging.Handler):
     """Everything, to be said by another process."""
 
@@ -225,11 +231,11 @@ def set_up_logging(format: str, file: str | None = None) -> None:
     Python's, and exceptions that end the process or a thread, are said in the same way, unless somebody has set a hook
     for them already. Raises `OSError` if the file cannot be written.
     """
-    handlers = [_Lines(sys.stderr)]
+    handlers: list[logging.Handler] = [_Lines(sys.stderr)]
     if file:
         handlers[0].setLevel(logging.WARNING)
         os.makedirs(os.path.dirname(os.path.abspath(file)), exist_ok=True)
-        handlers.append(_Lines(open(file, "a", encoding="utf-8", errors="backslashreplace")))  # noqa: SIM115
+        handlers.append(_FileLines(file, encoding="utf-8", errors="backslashreplace"))
     for handler in handlers:
         handler.setFormatter(_JsonLines() if format == "json" else _TextLines())
     _speak_through(handlers, logging.INFO)
@@ -249,7 +255,10 @@ def say_again(record: logging.LogRecord) -> None:
 
 def _speak_through(handlers: Iterable[logging.Handler], level: int) -> None:
     root = logging.getLogger()
-    root.handlers = [*(each for each in root.handlers if not isinstance(each, _Lines | _Passed)), *handlers]
+    for before in [each for each in root.handlers if isinstance(each, _Lines | _FileLines | _Passed)]:
+        root.removeHandler(before)
+        before.close()
+    root.handlers += handlers
     logging.getLogger(_OURS).setLevel(level)
     logging.setLogRecordFactory(_record)
     logging.raiseExceptions = False

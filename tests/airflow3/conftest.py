@@ -45,6 +45,6 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, reviews: Path) -> Iterator
 def nightly(airflow: Airflow, make_dump: Callable[..., Path]) -> tuple[str, str]:
     """A night from nothing, by the DAG as it is: (DAG, run). Its model is there for the other tests, too."""
     make_dump("2026-01-31", 1_000, 1)
-    run = airflow.trigger("nightly", "2026-01-31")
-    assert airflow.ended("nightly", run) == "success", airflow.states("nightly", run)
-    return "nightly", run
+    run = airflow.trigger("label_reviews", "2026-01-31")
+    assert airflow.ended("label_reviews", run) == "success", airflow.states("label_reviews", run)
+    return "label_reviews", run

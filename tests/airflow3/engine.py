@@ -4,6 +4,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import requests
 ROOT = Path(__file__).parents[2]
 DAG = ROOT / "jobs" / "airflow_dag.py"
 GUIDE = ROOT / "docs" / "airflow.md"
-PROGRAM = ROOT / ".venv" / "bin" / "sentiment-batch"
+PROGRAM = Path("/tmp/d-try/slicer")
 AIRFLOW = Path(sys.executable).parent / "airflow"
 
 PATIENCE = 180.0  # seconds for what takes ten
@@ -58,6 +59,12 @@ class Airflow:
         assert ended.returncode == 0, ended.stdout + ended.stderr
         return ended.stdout
 
+    def guide(self, beginning: str) -> list[str]:
+        """Run the commands of the guide that begin so; what each printed."""
+        lines = GUIDE.read_text(encoding="utf-8").splitlines()
+        found = [shlex.split(line)[1:] for line in lines if line.startswith(f"    airflow {beginning}")]
+        return [self.cli(*command) for command in found]
+
     def begin(self, name: str, *arguments: str) -> None:
         with open(self.home / f"{name}.log", "wb") as log:
             self.processes.append(subprocess.Popen([AIRFLOW, name, *arguments], env=self.env, stdout=log, stderr=log))
@@ -83,10 +90,15 @@ class Airflow:
         body = {"dag_run_id": run_id, "dry_run": False, "only_failed": failed_only, "reset_dag_runs": True}
         self.ask(f"/api/v2/dags/{dag_id}/clearTaskInstances", "POST", **body)
 
+    def instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """The task instances as they are now."""
+        found: list[dict[str, Any]] = self.ask(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")[
+            "task_instances"
+        ]
+        return found
+
     def tasks(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
-        """The task instances, each as it is now."""
-        found = self.ask(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
-        return {each["task_id"]: each for each in found}
+        return {each["task_id"]: each for each in self.instances(dag_id, run_id)}
 
     def states(self, dag_id: str, run_id: str) -> dict[str, tuple[str, int]]:
         return {name: (each["state"], each["try_number"]) for name, each in self.tasks(dag_id, run_id).items()}
@@ -179,9 +191,10 @@ def is_up(engine: Airflow) -> bool:
         return False
 
 
-def snippets() -> list[str]:
-    """The Python of the guide."""
-    return re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+def snippets() -> tuple[str, str, str]:
+    """The Python of the guide: a sensor, a DAG that comes after, mapped tasks."""
+    sensor, after, mapped = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    return sensor, after, mapped
 
 
 def variants(reviews: Path) -> dict[str, str]:
@@ -194,10 +207,33 @@ def variants(reviews: Path) -> dict[str, str]:
         "GATES": repr(["--data", "sample:test", "--gate", "macro_f1>=0.1"]),
         "RETRY_DELAY": "timedelta(seconds=1)",
     }
-    strict = {"MODEL": 'f"{HOME}/models/strict"', "GATES": repr(["--data", "sample:test", "--gate", "macro_f1>=0.99"])}
-    return {
-        "nightly": edited(common, "nightly"),
-        "strict": edited(common | strict, "strict"),
-        "short": edited(common | {"TIMEOUT": "timedelta(seconds=25)"}, "short"),
-        "jakarta": edited(common | {"TIMEZONE": '"Asia/Jakarta"'}, "jakarta"),
+    strict = {"GATES": repr(["--data", "sample:test", "--gate", "macro_f1>=0.99"])}
+    asset = {"LABELLED": 'Asset("of_another")'}
+    jakarta = edited(common | asset | {"TIMEZONE": '"Asia/Jakarta"'}, "jakarta").replace("Param\n", "Param, task\n")
+    sensor, after, mapped = snippets()
+    found = {
+        "label_reviews": edited(common, "label_reviews"),
+        "use_labels": after,
+        "strict": edited(common | asset | strict, "strict"),
+        "short": edited(common | asset | {"TIMEOUT": "timedelta(seconds=25)"}, "short"),
+        "jakarta": with_end(jakarta, "    train >> ", sensor),
     }
+    if has_slices():
+        found["mapped"] = with_end(edited(common | asset, "mapped"), "    score = ", verify_line() + mapped)
+    return found
+
+
+def with_end(text: str, begin: str, end: str) -> str:
+    """The DAG with another end, from the one line on that begins so."""
+    assert text.count(f"\n{begin}") == 1
+    return text.partition(f"\n{begin}")[0] + "\n" + end
+
+
+def verify_line() -> str:
+    """The line of the DAG between `score` and its last one, which stays."""
+    (found,) = (line for line in DAG.read_text(encoding="utf-8").splitlines() if line.startswith("    verify = "))
+    return found + "\n"
+
+
+def has_slices() -> bool:
+    return "--shard-slice" in subprocess.run([PROGRAM, "score", "--help"], capture_output=True, text=True).stdout

@@ -9,7 +9,11 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from airflow3.engine import DAG, PROGRAM, Airflow, until
+import pytest
+
+from airflow3.engine import DAG, PROGRAM, Airflow, has_slices, until
+
+pytestmark = pytest.mark.timeout(600)
 
 PARSE = """
 import sys, time
@@ -30,7 +34,9 @@ ROWS = 3_000  # six parts of 500
 def versions(folder: Path) -> dict[str, tuple[int, int, int]]:
     """Every file as the file system knows it: written again, it would be another."""
     found = {path: path.stat() for path in sorted(folder.rglob("*"))}
-    return {path.name: (each.st_ino, each.st_mtime_ns, each.st_size) for path, each in found.items()}
+    return {
+        str(path.relative_to(folder)): (each.st_ino, each.st_mtime_ns, each.st_size) for path, each in found.items()
+    }
 
 
 def parts(folder: Path) -> dict[str, bytes]:
@@ -85,6 +91,13 @@ def test_the_labels_are_an_asset(airflow: Airflow, reviews: Path, nightly: tuple
     assert found["extra"]["output"] == str(reviews / "labelled" / "2026-01-31")
 
 
+def test_another_dag_runs_on_the_labels(airflow: Airflow, reviews: Path, nightly: tuple[str, str]) -> None:
+    (run, *_) = until(lambda: airflow.runs("use_labels"), "the DAG that comes after")
+    assert airflow.ended("use_labels", run["dag_run_id"]) == "success"
+    used = airflow.xcom("use_labels", run["dag_run_id"], "use")
+    assert used == [str(reviews / "labelled" / "2026-01-31")]
+
+
 def test_a_night_that_is_done_is_left_alone(airflow: Airflow, reviews: Path, nightly: tuple[str, str]) -> None:
     folders = [reviews / "labelled" / "2026-01-31", reviews / "models" / "1", reviews / "models" / "1-evaluation"]
     before = [versions(folder) for folder in folders]
@@ -119,15 +132,15 @@ def test_a_backfill_of_three_days_gives_three_outputs(
     days = ["2026-03-01", "2026-03-02", "2026-03-03"]
     for seed, day in enumerate(days):
         make_dump(day, 600, 10 + seed)
-    airflow.cli("backfill", "create", "--dag-id", "nightly", "--from-date", "2026-03-01", "--to-date", "2026-03-04")
-    runs = [run for run in airflow.runs("nightly") if run["run_type"] == "backfill"]
+    airflow.guide("backfill create")
+    runs = [run for run in airflow.runs("label_reviews") if run["run_type"] == "backfill"]
     assert [run["data_interval_start"][:10] for run in runs] == days
-    assert [airflow.ended("nightly", run["dag_run_id"]) for run in runs] == ["success"] * 3
+    assert [airflow.ended("label_reviews", run["dag_run_id"]) for run in runs] == ["success"] * 3
     for run, day in zip(runs, days, strict=True):
-        told = airflow.xcom("nightly", run["dag_run_id"], "score")
+        told = airflow.xcom("label_reviews", run["dag_run_id"], "score")
         assert (told["output"], told["rows_in"]) == (str(reviews / "labelled" / day), 600)
         assert (reviews / "labelled" / day / "_SUCCESS").exists()
-    found = [airflow.tasks("nightly", run["dag_run_id"])["score"] for run in runs]
+    found = [airflow.tasks("label_reviews", run["dag_run_id"])["score"] for run in runs]
     spans = sorted((each["start_date"], each["end_date"]) for each in found)
     assert all(end <= begin for (_, end), (begin, _) in pairwise(spans)), "one at a time"
 
@@ -136,27 +149,27 @@ def test_a_dump_that_was_mended_is_labelled_anew_when_asked(
     airflow: Airflow, reviews: Path, make_dump: Callable[..., Path], nightly: tuple[str, str]
 ) -> None:
     make_dump("2026-04-01", 300, 20)
-    assert airflow.ended("nightly", airflow.trigger("nightly", "2026-04-01")) == "success"
+    assert airflow.ended("label_reviews", airflow.trigger("label_reviews", "2026-04-01")) == "success"
     make_dump("2026-04-01", 200, 21)
-    run = airflow.trigger("nightly", "2026-04-01")
-    assert airflow.ended("nightly", run) == "failed"
-    assert airflow.states("nightly", run)["score"] == ("failed", 1)
-    assert "exit code 4" in airflow.log("nightly", run, "score")
-    run = airflow.trigger("nightly", "2026-04-01", overwrite=True)
-    assert airflow.ended("nightly", run) == "success"
-    assert airflow.xcom("nightly", run, "score")["rows_in"] == 200
+    run = airflow.trigger("label_reviews", "2026-04-01")
+    assert airflow.ended("label_reviews", run) == "failed"
+    assert airflow.states("label_reviews", run)["score"] == ("failed", 1)
+    assert "exit code 4" in airflow.log("label_reviews", run, "score")
+    run = airflow.trigger("label_reviews", "2026-04-01", overwrite=True)
+    assert airflow.ended("label_reviews", run) == "success"
+    assert airflow.xcom("label_reviews", run, "score")["rows_in"] == 200
 
 
 def test_a_scoring_that_is_killed_is_finished_by_its_retry(
     airflow: Airflow, reviews: Path, make_dump: Callable[..., Path], nightly: tuple[str, str]
 ) -> None:
     make_dump("2026-05-01", ROWS, 30)
-    run = airflow.trigger("nightly", "2026-05-01")
+    run = airflow.trigger("label_reviews", "2026-05-01")
     os.kill(program_of(reviews / "labelled" / ".2026-05-01.wip"), signal.SIGKILL)
-    assert airflow.ended("nightly", run) == "success"
-    assert airflow.states("nightly", run)["score"] == ("success", 2)
-    assert "exit code -9" in airflow.log("nightly", run, "score", 1)
-    assert any(re.search(r"going on: \d of 6 parts", line) for line in airflow.log("nightly", run, "score", 2))
+    assert airflow.ended("label_reviews", run) == "success"
+    assert airflow.states("label_reviews", run)["score"] == ("success", 2)
+    assert "exit code -9" in airflow.log("label_reviews", run, "score", 1)
+    assert any(re.search(r"going on: \d of 6 parts", line) for line in airflow.log("label_reviews", run, "score", 2))
     made = parts(reviews / "labelled" / "2026-05-01")
     assert len(made) == 6
     assert made == undisturbed(airflow, reviews, "2026-05-01")
@@ -190,17 +203,17 @@ def test_a_task_that_is_set_to_failed_takes_the_program_with_it(
     airflow: Airflow, reviews: Path, make_dump: Callable[..., Path], nightly: tuple[str, str]
 ) -> None:
     make_dump("2026-07-01", ROWS, 50)
-    run = airflow.trigger("nightly", "2026-07-01")
+    run = airflow.trigger("label_reviews", "2026-07-01")
     process = program_of(reviews / "labelled" / ".2026-07-01.wip")
     airflow.ask(f"/api/v2/dags/nightly/dagRuns/{run}/taskInstances/score", "PATCH", new_state="failed")
     until(lambda: pending(process, signal.SIGTERM), "the SIGTERM of the supervisor")
     os.kill(process, signal.SIGCONT)
     until(lambda: not Path(f"/proc/{process}").exists(), "the end of the program", pause=0.05)
-    assert airflow.ended("nightly", run) == "failed"
+    assert airflow.ended("label_reviews", run) == "failed"
     assert not (reviews / "labelled" / "2026-07-01").exists()
-    airflow.clear("nightly", run, failed_only=True)
-    assert airflow.ended("nightly", run) == "success"
-    assert any("going on:" in line for line in airflow.log("nightly", run, "score", 2))
+    airflow.clear("label_reviews", run, failed_only=True)
+    assert airflow.ended("label_reviews", run) == "success"
+    assert any("going on:" in line for line in airflow.log("label_reviews", run, "score", 2))
 
 
 def test_a_busy_output_is_tried_again_and_a_missing_dump_is_not(
@@ -208,19 +221,19 @@ def test_a_busy_output_is_tried_again_and_a_missing_dump_is_not(
 ) -> None:
     import fcntl
 
-    run = airflow.trigger("nightly", "2026-08-01")
-    assert airflow.ended("nightly", run) == "failed"
-    assert airflow.states("nightly", run)["score"] == ("failed", 1)
-    assert "exit code 3" in airflow.log("nightly", run, "score")
+    run = airflow.trigger("label_reviews", "2026-08-01")
+    assert airflow.ended("label_reviews", run) == "failed"
+    assert airflow.states("label_reviews", run)["score"] == ("failed", 1)
+    assert "exit code 3" in airflow.log("label_reviews", run, "score")
     make_dump("2026-08-02", 100, 60)
     work = reviews / "labelled" / ".2026-08-02.wip"
     work.mkdir()
     with open(work / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        run = airflow.trigger("nightly", "2026-08-02")
-        until(lambda: airflow.states("nightly", run)["score"][1] > 1, "a second try")
-    assert airflow.ended("nightly", run) == "success"
-    assert "exit code 5" in airflow.log("nightly", run, "score", 1)
+        run = airflow.trigger("label_reviews", "2026-08-02")
+        until(lambda: airflow.states("label_reviews", run)["score"][1] > 1, "a second try")
+    assert airflow.ended("label_reviews", run) == "success"
+    assert "exit code 5" in airflow.log("label_reviews", run, "score", 1)
 
 
 def test_the_day_is_that_of_the_time_zone(airflow: Airflow, reviews: Path, nightly: tuple[str, str]) -> None:
@@ -230,3 +243,27 @@ def test_the_day_is_that_of_the_time_zone(airflow: Airflow, reviews: Path, night
     assert run["data_interval_start"] == "2026-03-02T19:00:00Z"
     assert airflow.ended("jakarta", run["dag_run_id"]) == "success"
     assert airflow.xcom("jakarta", run["dag_run_id"], "score")["output"].endswith("labelled/2026-03-03")
+
+
+@pytest.mark.skipif(not has_slices(), reason="the program has no slices")
+def test_slices_of_a_dump_are_mapped_tasks(
+    airflow: Airflow, reviews: Path, make_dump: Callable[..., Path], nightly: tuple[str, str]
+) -> None:
+    make_dump("2026-09-01", ROWS, 70)
+    run = airflow.trigger("mapped", "2026-09-01")
+    assert airflow.ended("mapped", run) == "success", airflow.states("mapped", run)
+    slices = [each for each in airflow.instances("mapped", run) if each["task_id"] == "score"]
+    assert sorted((each["map_index"], each["state"]) for each in slices) == [(n, "success") for n in range(4)]
+    assert {f"score-{n}.json" for n in range(4)} <= set(os.listdir(reviews / "metrics" / "2026-09-01"))
+    assert parts(reviews / "labelled" / "2026-09-01") == undisturbed(airflow, reviews, "2026-09-01")
+
+
+def test_the_other_commands_of_the_guide(airflow: Airflow, reviews: Path, nightly: tuple[str, str]) -> None:
+    assert "No data found" in airflow.guide("dags list-import-errors")[0]
+    assert len(airflow.guide("dags unpause")) == 1
+    before = versions(reviews / "labelled" / "2026-01-31")
+    known = {run["dag_run_id"] for run in airflow.runs("label_reviews")}
+    assert len(airflow.guide("dags trigger")) == 2
+    new = {run["dag_run_id"] for run in airflow.runs("label_reviews")} - known
+    assert [airflow.ended("label_reviews", run) for run in new] == ["success"] * 2
+    assert versions(reviews / "labelled" / "2026-01-31") == before
