@@ -76,6 +76,12 @@ class LogOptions(_Checked):
         "auto", help="Progress on standard error; auto is a bar on a terminal and a line every 30 seconds elsewhere."
     )
     log_format: Literal["text", "json"] = option("text", help="Log lines as text or as one JSON object each.")
+    log_file: str | None = option(
+        None,
+        help="Append log lines and summary to this local file. What is printed is then only what is to be mailed: "
+        "warnings, errors, and one line at the end, or none if it was done already.",
+        metavar="FILE",
+    )
     debug: bool = option(False, help="Show the traceback of an error.")
 
 

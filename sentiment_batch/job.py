@@ -25,7 +25,7 @@ ROW_FORMAT = 5  # goes up when the same job would give other rows or counts: par
 _NOT_IDENTITY = {
     *("model", "calibrated", "input", "format", "output", "device", "max_reject_rate", "deadline", "overwrite"),
     *("workers", "ray", "shard_slice", "since", "key"),
-    *("metrics", "prometheus", "xcom", "progress", "log_format", "debug"),
+    *("metrics", "prometheus", "xcom", "progress", "log_format", "log_file", "debug"),
 }
 
 

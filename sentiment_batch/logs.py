@@ -13,7 +13,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -204,6 +204,12 @@ class _Lines(logging.StreamHandler[Any]):
         return _is_ours(record) or record.levelno >= logging.WARNING
 
 
+class _FileLines(logging.FileHandler):
+    """The same, at the end of a file."""
+
+    filter = _Lines.filter
+
+
 class _Passed(logging.Handler):
     """Everything, to be said by another process."""
 
@@ -218,20 +224,26 @@ class _Passed(logging.Handler):
             self.handleError(record)
 
 
-def set_up_logging(format: str) -> None:
+def set_up_logging(format: str, file: str | None = None) -> None:
     """Send all that is said in this process to standard error. A reader that goes away does not stop the job.
 
-    Warnings, and exceptions that end the process or a thread, are said in the same way, unless somebody has set a hook
-    for them already.
+    With a file, all of it is appended there, and only warnings and errors go to standard error, too. Warnings of
+    Python's, and exceptions that end the process or a thread, are said in the same way, unless somebody has set a hook
+    for them already. Raises `OSError` if the file cannot be written.
     """
-    handler = _Lines(sys.stderr)
-    handler.setFormatter(_JsonLines() if format == "json" else _TextLines())
-    _speak_through(handler, logging.INFO)
+    handlers: list[logging.Handler] = [_Lines(sys.stderr)]
+    if file:
+        handlers[0].setLevel(logging.WARNING)
+        os.makedirs(os.path.dirname(os.path.abspath(file)), exist_ok=True)
+        handlers.append(_FileLines(file, encoding="utf-8", errors="backslashreplace"))
+    for handler in handlers:
+        handler.setFormatter(_JsonLines() if format == "json" else _TextLines())
+    _speak_through(handlers, logging.INFO)
 
 
 def pass_on(tell: Callable[[logging.LogRecord], None], level: int) -> None:
     """Have all that is said in this process, of ours from that level on, said by another one, with `say_again`."""
-    _speak_through(_Passed(tell), level)
+    _speak_through([_Passed(tell)], level)
 
 
 def say_again(record: logging.LogRecord) -> None:
@@ -241,9 +253,12 @@ def say_again(record: logging.LogRecord) -> None:
         logger.handle(record)
 
 
-def _speak_through(handler: logging.Handler, level: int) -> None:
+def _speak_through(handlers: Iterable[logging.Handler], level: int) -> None:
     root = logging.getLogger()
-    root.handlers = [*(each for each in root.handlers if not isinstance(each, _Lines | _Passed)), handler]
+    for before in [each for each in root.handlers if isinstance(each, _Lines | _FileLines | _Passed)]:
+        root.removeHandler(before)
+        before.close()
+    root.handlers += handlers
     logging.getLogger(_OURS).setLevel(level)
     logging.setLogRecordFactory(_record)
     logging.raiseExceptions = False

@@ -14,7 +14,7 @@ from sentiment_batch import stop
 from sentiment_batch.errors import GateFailed, SentimentBatchError, Stopped
 from sentiment_batch.failures import Failure, attempt, failure_of
 from sentiment_batch.logs import say_error, set_up_logging
-from sentiment_batch.measure.summary import summary
+from sentiment_batch.measure.summary import Summary, in_one_line, summary
 from sentiment_batch.parameters import unknown_variables
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ def run_job(
     command: str,
     options: Any,
     job: Callable[[Any], dict[str, Any]],
-    summary: Callable[[dict[str, Any], str | None], str] = summary,
+    summary: Summary = summary,
 ) -> None:
     """Run a job, print its summary, and write its metrics where asked to, on failure too. Exits if it failed."""
     from sentiment_batch.account import check_files, metrics_of, write_files
@@ -48,7 +48,7 @@ def run_job(
     metrics = metrics_of(command, clock, ended)
     unwritten = write_files(options, metrics, ended)
     if not isinstance(ended, Failure) or isinstance(ended.error, GateFailed):
-        print_text(summary(metrics, output))
+        _tell(summary, metrics, output, options.log_file)
     if unwritten and not isinstance(ended, Failure):
         ended = replace(unwritten, text=f"all is done but {unwritten.text}")
     exit_if_failed(ended, options.debug)
@@ -61,8 +61,20 @@ def run_command(options: Any, work: Callable[[], None]) -> None:
 
 
 def _begin(options: Any) -> None:
-    set_up_logging(options.log_format)
+    set_up_logging(options.log_format, options.log_file)
     warn_of_variables()
+
+
+def _tell(summary: Summary, metrics: dict[str, Any], output: str | None, log_file: str | None) -> None:
+    """Print the summary; with a log file it goes there, and what is printed is one line, of what is new."""
+    if log_file is None:
+        print_text(summary(metrics, output))
+        return
+    for line in filter(None, summary(metrics, output).splitlines()):
+        log.info("%s", line)
+    steps = metrics.get("steps", {"": metrics})
+    if not all(each.get("already_done") and each["status"] == "done" for each in steps.values()):
+        print_text(in_one_line(summary, metrics, output))
 
 
 def warn_of_variables() -> None:

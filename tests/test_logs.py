@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,6 +120,29 @@ def test_setting_up_again_does_not_double_the_lines() -> None:
         set_up_logging("json")
         LOG.info("once")
     assert len(logged(stderr.getvalue())) == 1
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_with_a_file_standard_error_has_what_is_wrong(format: str, tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "log"
+    with redirect_stderr(io.StringIO()) as stderr:
+        for _ in range(2):
+            set_up_logging(format, str(file))
+            LOG.info("half is done, é \ud800")
+            LOG.warning("a doubt")
+            say_error("no such file: a.tsv", 3)
+        set_up_logging(format)
+        LOG.info("not in the file")
+    said, noted = stderr.getvalue().splitlines(), file.read_text(encoding="utf-8").splitlines()
+    assert (len(said), len(noted)) == (5, 6), "appended"
+    assert said[:4] == [line for line in noted if "half" not in line]
+    assert r"half is done, é \ud800" in noted[0] if format == "text" else json.loads(noted[0])["message"]
+
+
+def test_a_file_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        set_up_logging("text", str(tmp_path / "file" / "log"))
 
 
 def test_a_handler_of_somebody_else_says_it_as_safely() -> None:

@@ -13,13 +13,13 @@ from sentiment_batch.parameters import parse_options
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-CRONTAB = (ROOT / "jobs" / "crontab").read_text(encoding="utf-8").replace(r"$(date +\%F)", "2026-01-31")
+CRONTAB = re.sub(r"\$\(date [^)]*\)", "2026-01-31", (ROOT / "jobs" / "crontab").read_text(encoding="utf-8"))
 NIGHTLY = (ROOT / "jobs" / "nightly.toml").read_text(encoding="utf-8")
 
 
 def commands(text: str) -> list[str]:
     """The sentiment-batch commands of a text, without redirections and variables before them."""
-    found = re.findall(r"^[ #0-9*]{4,}.*?(?<![\w/.-])((?:\S*/)?sentiment-batch (?!jobs).*)$", text, re.MULTILINE)
+    found = re.findall(r"^[ #0-9*,]{4,}.*?(?<![\w/.-])((?:\S*/)?sentiment-batch (?!jobs).*)$", text, re.MULTILINE)
     return [re.sub(r"\S*sentiment-batch ", "", command, count=1) for command in found]
 
 

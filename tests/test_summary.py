@@ -7,7 +7,7 @@ import pytest
 
 from sentiment_batch.measure.evaluation import evaluation_section
 from sentiment_batch.measure.metrics import Clock, document, failure, predictions_section
-from sentiment_batch.measure.summary import summary, unheld
+from sentiment_batch.measure.summary import in_one_line, summary, unheld
 
 ROWS = {"in": 12_345, "out": 12_340, "rejected": 5, "empty": 0, "null": 0, "nonfinite": 0}
 PREDICTIONS = {"share": {"positif": 0.625, "negatif": 0.375}}
@@ -24,6 +24,16 @@ def test_a_scored_dump() -> None:
         "labels    positif 62.5%, negatif 37.5%",
         "speed     1,235 rows/s with openvino in int8 on cpu, peak memory 512 MiB",
     ]
+
+
+def test_all_of_it_in_one_line() -> None:
+    metrics = {"status": "done", "rows": ROWS, "predictions": PREDICTIONS, "run": {"seconds": 1234.6}}
+    line = "done: out; rows 12,345 in = 12,340 out + 5 rejected; labels positif 62.5%, negatif 37.5%; 1,235 s"
+    assert in_one_line(summary, metrics, "out") == line
+    steps = {"train": {"status": "done"}, "score": {**metrics, "run": {"seconds": 1}}}
+    run = {"steps": steps, "outputs": {"train": "model", "score": "out"}, "run": {"seconds": 1234.6}}
+    assert in_one_line(summary, run, None) == line, "that of the last step, and the time of all"
+    assert in_one_line(lambda *_: "verified  out\nrows      1", metrics, "out") == "verified out; rows 1; 1,235 s"
 
 
 def test_rows_without_a_label_are_named_by_their_reason() -> None:

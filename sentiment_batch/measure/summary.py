@@ -1,9 +1,12 @@
 """A metrics JSON -> the few lines that a person reads at the end of a run."""
 
+from collections.abc import Callable
 from typing import Any
 
 from sentiment_batch.logs import one_line, shown
 from sentiment_batch.measure.gates import IN_ORDER, LEVEL
+
+Summary = Callable[[dict[str, Any], str | None], str]
 
 _CELLS = 3  # of the matrix of flips, the largest of which are named
 
@@ -56,6 +59,16 @@ def summary(metrics: dict[str, Any], output: str | None) -> str:
         made_by = " with {engine} in {dtype} on {device}".format(**metrics["model"]) if "model" in metrics else ""
         lines.append(("speed", f"{rate}{made_by}, peak memory {memory:,.0f} MiB"))
     return "\n".join(f"{name:<10}{one_line(text)}" for name, text in lines)
+
+
+def in_one_line(summary: Summary, metrics: dict[str, Any], output: str | None) -> str:
+    """The summary as one line of a mail, with how long it took; of a run with several steps that of the last."""
+    last, place = metrics, output
+    if "steps" in metrics:
+        step, last = list(metrics["steps"].items())[-1]
+        place = metrics.get("outputs", {}).get(step)
+    pieces = [" ".join(line.split()) for line in summary(last, place).splitlines()]
+    return "; ".join([*pieces, f"{metrics['run']['seconds']:,.0f} s"]).removeprefix("status ")
 
 
 def _compared(comparison: dict[str, Any]) -> list[tuple[str, str]]:

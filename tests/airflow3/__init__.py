@@ -1,0 +1,1 @@
+"""jobs/airflow_dag.py on a real Airflow."""
