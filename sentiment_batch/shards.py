@@ -146,7 +146,8 @@ def settled_parts(
 
     settled = []
     unread = sum(part is not None and part.sha256 is None for part in parts)
-    with closing(in_threads(whole, shards, max(1, min(_READ_AT_ONCE, usable_cores(), unread)))) as found:
+    threads = min(_READ_AT_ONCE, unread, usable_cores()) if unread > 1 else 1
+    with closing(in_threads(whole, shards, threads)) as found:
         for planned, part in found:
             stop.check()
             if part is None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partialmethod
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from sentiment_batch.errors import AccessRefused, OutputConflict, UsageError
 from sentiment_batch.remote import ChangedMeanwhile
 from sentiment_batch.write import in_place
 from sentiment_batch.write.bucket import Bucket
-from sentiment_batch.write.claim import CLAIM, PLAN, Claim, job_id
+from sentiment_batch.write.claim import CLAIM, PLAN, Claim, How, job_id
+from sentiment_batch.write.claim import JOB as JOB_FILE
 from sentiment_batch.write.commit import is_mount_point, settle_json
 from sentiment_batch.write.in_place import InPlace, work_in_place
 from sentiment_batch.write.manifest import MADE
@@ -647,3 +649,51 @@ def test_a_finished_job_needs_no_right_to_write(tmp_path: Path, mount: str, read
 def test_an_ordinary_folder_is_no_mount_point(tmp_path: Path) -> None:
     assert not is_mount_point(tmp_path)
     assert is_mount_point(Path("/proc"))
+
+
+# Slices
+
+
+def begin_as(how: How, store: Store, identity: dict[str, Any] = JOB, overwrite: bool = False) -> InPlace:
+    work = work_in_place(replace(wanted(store, identity, overwrite), how=how), store)
+    assert isinstance(work, InPlace)
+    return work
+
+
+def test_a_slice_that_began_nothing_keeps_the_place_for_the_others(store: Store) -> None:
+    first, other = begin_as("slice", store), begin_as("slice", store)
+    first.release()
+    assert other.claim.is_of(read_json(store, CLAIM))
+    with pytest.raises(OutputConflict, match="unfinished work of another job"):
+        begin(store, OTHER)
+    assert other.scratch.is_dir()
+    other.release()
+
+
+def test_to_publish_is_to_begin_nothing(store: Store) -> None:
+    with pytest.raises(OutputConflict, match="has no work of a job; run `score` to begin it"):
+        begin_as("publish", store)
+    begin(store, OTHER).release()
+    for overwrite in (False, True):
+        with pytest.raises(OutputConflict, match="was begun as another job than it would be now"):
+            begin_as("publish", store, overwrite=overwrite)
+    work = begin(store, OTHER)
+    add(work, "part-00000.parquet")
+    work.release()
+    with pytest.raises(OutputConflict, match="was begun as another job than it would be now"):
+        begin_as("publish", store, overwrite=True)
+    begin_as("publish", store, OTHER).release()
+    assert names(store) == [CLAIM, "part-00000.parquet"]
+
+
+def test_what_a_late_slice_left_for_publish_goes(store: Store) -> None:
+    first, late = begin_as("slice", store), begin_as("slice", store)
+    settle_json(first, PLAN, first.claim.content())
+    complete(first)
+    assert first.take_alone()
+    first.publish()
+    settle_json(late, JOB_FILE, late.claim.content())
+    assert late.published()
+    assert late.take_alone()
+    late.publish()
+    assert names(store) == PUBLISHED

@@ -10,12 +10,13 @@ import pytest
 from test_commit import JOB, MARKER, OTHER, complete, publish, without_locks
 
 from sentiment_batch.errors import Busy, OutputConflict
+from sentiment_batch.write import beside, shared
 from sentiment_batch.write import lock as module
-from sentiment_batch.write import shared
 from sentiment_batch.write.beside import Beside, work_folder
 from sentiment_batch.write.claim import CLAIM, LOCK, SCRATCH, How
 from sentiment_batch.write.commit import claim
 from sentiment_batch.write.lock import Lock, lock
+from sentiment_batch.write.store import Folder
 
 
 @pytest.fixture
@@ -174,6 +175,30 @@ def test_two_that_begin_at_once_are_both_in(out: Path, monkeypatch: pytest.Monke
     second[0].release()
     first.check_held()
     first.release()
+
+
+def test_one_that_is_late_takes_nothing_from_one_that_was_first(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It saw that nothing is there, and the other one has begun by now."""
+    read, seen, quick = beside.read_json, [], []
+
+    def held_up(store: Folder, name: str) -> Any:
+        found = read(store, name)
+        seen.append(name)
+        if seen.count(CLAIM) == 2:
+            monkeypatch.undo()
+            quick.append(begin(out))
+            (quick[0].folder / "part-00000.parquet").write_text("sealed")
+        return found
+
+    monkeypatch.setattr(beside, "read_json", held_up)
+    late = begin(out)
+    assert quick
+    assert late.resumed, "it looked again"
+    assert (late.folder / "part-00000.parquet").read_text() == "sealed"
+    quick[0].check_held()
+    assert sorted(os.listdir(late.folder / SCRATCH)) == sorted([late.scratch.name, quick[0].scratch.name])
+    quick[0].release()
+    late.release()
 
 
 @pytest.mark.parametrize("other", ["of another job", "of this job"])

@@ -149,11 +149,11 @@ def test_the_last_slice_is_killed_at_any_call(bench: Bench, tier: Tier) -> None:
         for index in (1, 2, 3):
             finish(bench.zygote, *bench.command(out, f"{index}/4"))
 
-    killed_at_any_call(bench, 4, 4, tier(25, 10_000), others)
+    killed_at_any_call(bench, 4, 4, tier(12, 10_000), others)
 
 
 def test_the_first_slice_is_killed_at_any_call(bench: Bench, tier: Tier) -> None:
-    killed_at_any_call(bench, 2, 1, tier(12, 10_000), lambda out: None)
+    killed_at_any_call(bench, 2, 1, tier(6, 10_000), lambda out: None)
 
 
 def test_a_slice_that_replaces_the_work_of_another_job_is_killed_at_any_call(bench: Bench, tier: Tier) -> None:
@@ -169,7 +169,7 @@ def test_a_slice_that_replaces_the_work_of_another_job_is_killed_at_any_call(ben
     record = bench.folder / "record-replaced"
     again = bench.command(out, "1/2", "--overwrite")
     assert bench.zygote.run(*again, place=str(out.parent), record=str(record)).code == DONE
-    for at in numbers(len(steps(record)), tier(10, 10_000)):
+    for at in numbers(len(steps(record)), tier(6, 10_000)):
         out = bench.fresh()
         assert isinstance(out, Path)
         left(out)
@@ -205,7 +205,7 @@ def test_publish_is_killed_at_any_call(bench: Bench, tier: Tier) -> None:
     assert ended.code == DONE, ended.err
     bench.check(out)
     calls = len(steps(record))
-    for at in numbers(calls, tier(25, 10_000)):
+    for at in numbers(calls, tier(12, 10_000)):
         out = prepared()
         assert bench.zygote.run("publish", out, place=str(out.parent), at=at).code == -9
         if is_published(out):
@@ -222,7 +222,7 @@ def test_killed_at_random_beside_each_other(anywhere: Bench, tier: Tier) -> None
     alone = finish(bench.zygote, *arguments(bench.dump, bench.fresh())).seconds
     chance = random.Random(5)
     seen: Counter[int] = Counter()
-    for _ in range(tier(5, 200)):
+    for _ in range(tier(4, 200)):
         out = bench.fresh()
         waiting = ["1/3", "2/3", "3/3"]
         for turn in range(20):
@@ -264,7 +264,7 @@ def test_all_at_once(anywhere: Bench, tier: Tier) -> None:
     """Six slices of four shards: all end well, one of them publishes (in a bucket perhaps two, which is the same)."""
     bench, seen = anywhere, Counter[int]()
     certain = isinstance(bench.place, str) or bench.how["lock"]
-    for number in range(tier(8, 300)):
+    for number in range(tier(4, 300)):
         out = bench.fresh()
         ended = race(bench, out, [f"{index}/6" for index in range(1, 7)], 0.3 * (number % 3))
         seen.update(each.code for each in ended)
@@ -287,7 +287,7 @@ def test_two_last_ones(bench: Bench, tier: Tier) -> None:
     for index in (1, 2):
         finish(bench.zygote, *bench.command(kept, f"{index}/4"))
     committed: Counter[int] = Counter()
-    for number in range(tier(15, 500)):
+    for number in range(tier(8, 500)):
         out = bench.fresh()
         assert isinstance(out, Path)
         shutil.copytree(kept.with_name(".out.wip"), out.with_name(".out.wip"))
@@ -303,7 +303,7 @@ def test_two_last_ones(bench: Bench, tier: Tier) -> None:
 
 def test_all_at_once_where_another_job_left_its_work(bench: Bench, tier: Tier) -> None:
     """One of them takes it away, while none of the others has begun."""
-    for _ in range(tier(5, 200)):
+    for _ in range(tier(4, 200)):
         out = bench.fresh()
         assert isinstance(out, Path)
         assert bench.zygote.run(*arguments(bench.other, out), place=str(out.parent), at=70).code == -9
@@ -316,7 +316,7 @@ def test_all_at_once_where_another_job_left_its_work(bench: Bench, tier: Tier) -
 def test_beside_whole_runs_and_another_job(bench: Bench, tier: Tier) -> None:
     """Slices wait for a whole run for a moment, a whole run for nobody; another job is refused; no slice is lost."""
     seen: Counter[tuple[str, int]] = Counter()
-    for _ in range(tier(5, 200)):
+    for _ in range(tier(4, 200)):
         out = bench.fresh()
         assert isinstance(out, Path)
         chance = random.Random(bench.cases)
@@ -361,7 +361,7 @@ def test_stopped_before_any_change_while_the_other_ends(s3_zygote: Zygote, tmp_p
     command = bench.command(out, "1/2")
     assert s3_zygote.run(*command, place="/nowhere", record=str(record)).code == DONE
     calls = sum(name in CHANGES.split() for name, _ in steps(record))
-    for at in numbers(calls, tier(6, 10_000)):
+    for at in numbers(calls, tier(4, 10_000)):
         out = bench.fresh()
         slow = s3_zygote.start(*bench.command(out, "1/2"), place="/nowhere", at=at, fault="stopped", of=CHANGES)
         began = time.monotonic()
