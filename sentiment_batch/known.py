@@ -3,8 +3,8 @@
 The hashes are cut into ranges of equal width, each in a file of its own: `NNNN` has the hashes of its range, sorted,
 and behind them what is said of each. To make it, rows are appended to the range that they belong to, and then range
 after range is sorted in memory. To look something up, one file is mapped into memory at a time, and searched by halves.
-So neither takes more memory than a range has (some 32 MiB, whatever the number of rows) and one buffer. A row takes 20
-bytes and 4 more for each label; while it is made, a range more.
+So neither takes more memory than a few times a range (8 MiB, up to a billion rows) or a buffer. A row takes 20 bytes
+and 4 more for each label; while it is made, a range more.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,9 +20,9 @@ from sentiment_batch.model.cache import said_type
 from sentiment_batch.pair_hashes import HASH
 from sentiment_batch.write.scratch import disk_errors
 
-_RANGE_BYTES = 32 * 2**20
+_RANGE_BYTES = 8 * 2**20
 _MOST_BITS = 12
-_BUFFER_BYTES = 64 * 2**20
+_BUFFER_BYTES = 16 * 2**20
 _HEAD_BITS = 16  # of a hash, by which it is told which range it belongs to
 
 

@@ -532,6 +532,15 @@ def test_in_a_bucket(bucket: str, tmp_path: Path, program: Program) -> None:
         labelled(dump, "stub", tmp_path / "2", **key, since=f"{bucket}/none")
 
 
+@pytest.mark.usefixtures("stubbed")
+def test_an_evaluation_is_no_earlier_output(tmp_path: Path, program: Program) -> None:
+    (tmp_path / "split.tsv").write_text("id\ttext\tlabel\n1\tok\tpositive\n2\tbad\tnegative\n")
+    evaluated = ("--model", "stub", "--output", tmp_path / "evaluation", "--progress", "none")
+    assert program("evaluate", "--data", tmp_path / "split.tsv", *evaluated).code == 0
+    with pytest.raises(InputError, match="is not a finished output of `score`"):
+        labelled(tmp_path / "split.tsv", "stub", tmp_path / "out", since=str(tmp_path / "evaluation"), key=("id",))
+
+
 @pytest.mark.parametrize(
     ("forge", "words"),
     [
