@@ -9,6 +9,7 @@ _SHOWN_CHARACTERS = 160
 _NOT_IMPORTED = "failed to import on the worker"  # as Ray says it, among many lines
 _OWN_NODE = "Owner's node has crashed"
 _DETAIL = "Worker exit detail: "
+_UNSURE = " The task may"  # or may not have been done
 
 
 def loss_in_words(error: Exception) -> str:
@@ -23,5 +24,5 @@ def loss_in_words(error: Exception) -> str:
         why = re.search(r"^\w+(?:Error|Exception): .*$", behind, re.MULTILINE)
         said = f" ({one_line(why[0])})" if why else ""
         raise UsageError(f"a node of the cluster cannot import sentiment-batch{said}: install it on all nodes")
-    words = " ".join((text.partition(_DETAIL)[2] or text).split())[:_SHOWN_CHARACTERS]
+    words = " ".join((text.partition(_DETAIL)[2] or text).partition(_UNSURE)[0].split())[:_SHOWN_CHARACTERS]
     return f"{type(error).__name__}: {one_line(words)}"

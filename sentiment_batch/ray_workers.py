@@ -180,19 +180,26 @@ class RayCrew:
             )
 
     def _lost(self, errand: _Errand, error: Exception, progress: Tally) -> None:
-        """Have its shard done by another worker, and another worker in its place."""
+        """Have its shard done by another worker, and another worker in its place.
+
+        Raises `EnvironmentFailure` for a shard that loses too many, and if no worker is left.
+        """
         worker, planned = errand.worker, errand.planned
         why, doing = loss_in_words(error), _doing(worker)
         if planned:
             doing = f"labelled shard {planned.index}, of {self.job.inputs.files[planned.file].path}"
             progress.add(-errand.rows)
             self.left.append(planned)
-        self.losses[doing] += 1
-        if self.losses[doing] >= _LOSSES:
-            raise EnvironmentFailure(f"{_LOSSES} workers were lost as they {doing}; what is finished is kept ({why})")
-        log.warning("%s was lost as it %s, and is replaced (%s)", worker, doing, why)
         self._dismiss(worker)
-        self._employ(worker)
+        self.losses[doing] += 1
+        if self.losses[doing] < _LOSSES:
+            log.warning("%s was lost as it %s, and is replaced (%s)", worker, doing, why)
+            self._employ(worker)
+        elif planned or len(self.workers) == 1:
+            raise EnvironmentFailure(f"{_LOSSES} workers were lost as they {doing}; what is finished is kept ({why})")
+        else:
+            log.warning("%s was lost as it %s, and is not replaced again (%s)", worker, doing, why)
+            self.workers.remove(worker)
 
     def _check_place(self) -> None:
         """Raise if nobody has had a place for too long."""

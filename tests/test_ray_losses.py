@@ -28,6 +28,10 @@ def test_what_is_worth_a_line() -> None:
     assert loss_in_words(ActorDiedError(f"{DIED}Worker exits\nunexpectedly. {'x' * 999}")).startswith(
         "ActorDiedError: Worker exits unexpectedly. xxx"
     )
+    said = loss_in_words(
+        RuntimeError("The actor is unavailable: Socket closed. The task may or may not have been done.")
+    )
+    assert said == "RuntimeError: The actor is unavailable: Socket closed."
     assert len(loss_in_words(ActorDiedError("y" * 999))) < 200
 
 

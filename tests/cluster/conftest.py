@@ -50,13 +50,13 @@ class Run:
     out: Path
     began: float = field(default_factory=time.monotonic)
 
-    def ended(self, seconds: float = 60) -> int:
+    def ended(self, seconds: float = 180) -> int:
         return self.process.wait(timeout=seconds)
 
     def last_line(self) -> str:
         return (self.err.read_text().splitlines() or [""])[-1]
 
-    def wait_for(self, what: Callable[[], object], seconds: float = 60) -> None:
+    def wait_for(self, what: Callable[[], object], seconds: float = 120) -> None:
         until = time.monotonic() + seconds
         while not what():
             assert self.process.poll() is None, self.err.read_text()
@@ -125,7 +125,7 @@ def _cmdline(pid: int) -> bytes:
         return b""
 
 
-def wait_until(what: Callable[[], object], seconds: float = 20) -> None:
+def wait_until(what: Callable[[], object], seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < until

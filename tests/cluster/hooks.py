@@ -7,12 +7,22 @@ from pathlib import Path
 
 from sentiment_batch import errors
 
+_PATIENCE_SECONDS = 60
+
 
 def count(folder: str, seconds: float = 0.0) -> None:
     """Have the chunks of each process counted, by its number, and take some time."""
     with (Path(folder) / str(os.getpid())).open("a") as file:
         file.write(".")
     time.sleep(seconds)
+
+
+def together(folder: str, workers: float) -> None:
+    """None goes on before so many of them have begun."""
+    count(folder)
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while len(os.listdir(folder)) < workers and time.monotonic() < until:
+        time.sleep(0.02)
 
 
 def kill(folder: str, chunks: int) -> None:
