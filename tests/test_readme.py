@@ -23,7 +23,8 @@ def commands(text: str) -> list[str]:
     return [re.sub(r"\S*sentiment-batch ", "", command, count=1) for command in found]
 
 
-ALL_COMMANDS = [*commands(README), *commands(CRONTAB), *commands(NIGHTLY)]
+GUIDES = "\n".join(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").glob("*.md")))
+ALL_COMMANDS = [*commands(README), *commands(GUIDES), *commands(CRONTAB), *commands(NIGHTLY)]
 
 
 def test_there_are_commands_of_every_kind() -> None:
@@ -39,10 +40,12 @@ def test_every_command_is_understood(command: str) -> None:
         COMMANDS[name](**context.params)
 
 
-def test_every_option_of_the_readme_exists() -> None:
+@pytest.mark.parametrize("page", [README, GUIDES], ids=["readme", "guides"])
+def test_every_option_of_a_page_exists(page: str) -> None:
     known = {option for command in cli.commands.values() for parameter in command.params for option in parameter.opts}
     of_scripts = {"--help", "--long", "--texts", "--json", "--random", "--duplicates"}
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - of_scripts <= known
+    page = re.sub(r"^ {4}(airflow|journalctl|ray|systemctl) .*$", "", page, flags=re.MULTILINE)
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page)) - of_scripts <= known
 
 
 def test_the_environment_variable_of_the_readme_works(monkeypatch: pytest.MonkeyPatch) -> None:
