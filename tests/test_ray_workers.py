@@ -239,6 +239,25 @@ def test_nobody_has_a_place(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         run()
 
 
+def test_what_an_earlier_run_left_is_the_rest(
+    run: Any, expected: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One shard is left: one worker is enough."""
+
+    def lose(worker: Any, name: str, told: Told) -> bool:
+        return name == "label" and bool(told.result) and told.result.part.seal["shard"] == 6
+
+    with pytest.raises(EnvironmentFailure):
+        run(lose)
+    (tmp_path / ".out.wip" / "part-00006.parquet").unlink()
+    with caplog.at_level(logging.INFO):
+        metrics = run()
+    assert metrics["run"]["resumed"]
+    assert data_files(tmp_path / "out") == expected
+    assert "workers on Ray: 1, 1 core each" in caplog.text
+    assert len(run.ray.begun) == 1
+
+
 def test_where_all_is_sealed_no_worker_is_begun(run: Any, expected: dict[str, str], tmp_path: Path) -> None:
     """The last shard was sealed each time, before its worker was lost."""
 
@@ -247,7 +266,6 @@ def test_where_all_is_sealed_no_worker_is_begun(run: Any, expected: dict[str, st
 
     with pytest.raises(EnvironmentFailure):
         run(lose)
-    metrics = run()
-    assert metrics["run"]["resumed"]
+    assert run()["run"]["resumed"]
     assert data_files(tmp_path / "out") == expected
     assert not run.ray.begun
