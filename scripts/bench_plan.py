@@ -43,6 +43,7 @@ from sentiment_batch.config import ScoreOptions
 from sentiment_batch.measure.metrics import peak_rss_bytes
 def stop(job, work, left):
     told = {"seconds": time.time() - started, "peak_rss_bytes": peak_rss_bytes(), "left": left}
+    told["cpu_seconds"] = time.process_time()
     print(json.dumps(told), flush=True)
     os._exit(0)
 score.open_crew = stop
@@ -118,7 +119,8 @@ def many(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     measured["plan"] = {"seconds": seconds, "peak_rss_bytes": told["peak_rss_bytes"], "left": told["shards"]["count"]}
     for name, each in measured.items():
         memory = each["peak_rss_bytes"] / 2**20
-        print(f"{name:<20}{each['seconds']:>8.1f} s {memory:>8.0f} MiB {each['left']:>9,} shards to do")
+        cpu = f"{each['cpu_seconds']:.1f} s of a CPU" if "cpu_seconds" in each else ""
+        print(f"{name:<20}{each['seconds']:>8.1f} s {memory:>8.0f} MiB {each['left']:>9,} shards to do  {cpu}")
     return measured
 
 

@@ -128,6 +128,7 @@ def _count(job: Job, run: Iterator[pa.Array]) -> tuple[int, int]:
 def _guessing(job: Job) -> Labeller:
     """A labeller whose model takes no time: its labels are by chance, and always the same ones."""
     labeller = open_labeller(job.options, job.options.text_column)
+    labeller.tokenizer = job.labeller.tokenizer  # one is enough for two labellers that take turns
     chance, labels = np.random.default_rng(0), len(labeller.labels)
 
     def guess(ids: np.ndarray, _: np.ndarray | None) -> np.ndarray:

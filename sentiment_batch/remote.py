@@ -8,7 +8,7 @@ files of the user's home. An endpoint without TLS is refused unless AWS_ALLOW_HT
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
@@ -48,6 +48,19 @@ def lies_in(path: str, folder: str) -> bool:
         return f"{path.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/")
     path, folder = os.path.realpath(path), os.path.realpath(folder)
     return os.path.commonpath([path, folder]) == folder
+
+
+def real_paths(paths: Iterable[str]) -> Iterator[str]:
+    """Each path with its links followed; a URL as it is. Thousands of files in few folders cost a look at each."""
+    real = cache(os.path.realpath)
+    for path in paths:
+        if is_url(path):
+            yield path
+        elif os.path.islink(path):
+            yield real(path)
+        else:
+            folder, name = os.path.split(path)
+            yield os.path.join(real(folder), name)
 
 
 def split_url(url: str) -> tuple[str, str]:

@@ -33,7 +33,7 @@ from sentiment_batch.measure.metrics import (
 from sentiment_batch.measure.profile import profile_section
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, say_if_empty
-from sentiment_batch.remote import is_url, lies_in
+from sentiment_batch.remote import is_url, lies_in, real_paths
 from sentiment_batch.report import settle_report
 from sentiment_batch.shards import (
     adopted_parts,
@@ -236,8 +236,9 @@ def _check_output(options: ScoreOptions) -> None:
 
 def _check_inputs_outside(output: str, inputs: Inputs) -> None:
     """An input inside the output would be removed with it by --overwrite."""
-    for file in inputs.files:
-        if lies_in(file.path, output):
+    folder = (output if is_url(output) else os.path.realpath(output)).rstrip("/")
+    for file, path in zip(inputs.files, real_paths(file.path for file in inputs.files), strict=True):
+        if f"{path}/".startswith(f"{folder}/"):
             raise UsageError(f"the input {file.path} lies in --output {output}; put the output elsewhere")
 
 

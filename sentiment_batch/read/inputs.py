@@ -9,7 +9,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from stat import S_ISREG
@@ -23,7 +23,7 @@ from sentiment_batch.errors import InputError, SentimentBatchError, UsageError
 from sentiment_batch.read.magic import LOOKED_AT, is_plain, looks_like
 from sentiment_batch.read.objects import find_objects, first_few, is_data, object_version, say_left_out
 from sentiment_batch.read.source import AHEAD_BYTES, open_source, raise_if_short
-from sentiment_batch.remote import is_url
+from sentiment_batch.remote import is_url, real_paths
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 _PACKED_AS = {"gzip": "gzip", "zstd": "Zstandard", "bz2": "bzip2"}
@@ -35,6 +35,7 @@ _GLOB_CHARACTERS = "*?["
 MAX_RATIO = 200  # of a compressed file, behind the first bytes
 _UNCHECKED_BYTES = 64 * 2**20
 _AT_ONCE, _AT_ONCE_REMOTE = 8, 32  # files whose ends are looked at
+_IN_TURN = 32  # of a disk, by one thread: to hand each over by itself would take as long as the look
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -87,8 +88,7 @@ def find_inputs(paths: Iterable[str], format: str = "auto") -> list[InputFile]:
     described = read_each(partial(_describe, format=format), [path for _, expanded in found for path in expanded])
     files = [file for _, file in described]
     seen: dict[object, str] = {}
-    real = cache(os.path.realpath)
-    for file in files:
+    for file, real in zip(files, real_paths(file.path for file in files), strict=True):
         places = _places(file.path, real)
         for place in places:
             if place in seen:
@@ -107,24 +107,25 @@ def read_each(look: Callable[[Item], Result], files: Sequence[Item]) -> Iterator
     looked at in the caller's thread. Raises what the look raises, of the first file of which it does, and `Stopped`.
     """
     url = any(is_url(str(getattr(file, "path", file))) for file in files[:1])
-    threads = min(len(files), _AT_ONCE_REMOTE if url else _AT_ONCE)
-    with contextlib.closing(in_threads(look, files, max(1, threads))) as found:
-        for each in found:
+    threads = _AT_ONCE_REMOTE if url else _AT_ONCE
+    some = 1 if url else max(1, min(_IN_TURN, len(files) // threads))
+    pieces = [files[start : start + some] for start in range(0, len(files), some)]
+
+    def look_at(piece: Sequence[Item]) -> list[Result]:
+        return [look(file) for file in piece]
+
+    with contextlib.closing(in_threads(look_at, pieces, max(1, min(threads, len(pieces))))) as found:
+        for piece, results in found:
             stop_signal.check()
-            yield each
+            yield from zip(piece, results, strict=True)
 
 
-def _places(path: str, real: Callable[[str], str]) -> list[object]:
-    """What two paths have in common if they are of one file: links of either kind, a folder mounted twice.
-
-    `real` is asked for the folder of a file that is no link itself: thousands have the same.
-    """
+def _places(path: str, real: str) -> list[object]:
+    """What two paths have in common if they are of one file: links of either kind, a folder mounted twice."""
     if is_url(path):
         return [path]
     found = os.stat(path)
-    folder, name = os.path.split(path)
-    where = real(path) if os.path.islink(path) else os.path.join(real(folder), name)
-    return [where, *([(found.st_dev, found.st_ino)] if found.st_ino else [])]
+    return [real, *([(found.st_dev, found.st_ino)] if found.st_ino else [])]
 
 
 def check_unchanged(file: InputFile) -> None:
