@@ -42,7 +42,6 @@ def gathered_parts(
     there = count_parts(work, shards)
     if there < len(shards) or not work.take_alone():
         return there, None
-    work.check_held()
     others = [planned for planned in shards if parts[planned.index] is None]
     gathered = list(parts)
     for planned, part in zip(others, adopted_parts(work, others), strict=True):

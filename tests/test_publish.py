@@ -225,6 +225,17 @@ def test_an_input_that_was_edited_in_place(tmp_path: Path) -> None:
     assert not out.exists()
 
 
+def test_parts_of_two_kinds_of_machines(dump: Path, tmp_path: Path) -> None:
+    run(dump, tmp_path / "out", "1/2")
+    (work_of(tmp_path / "out") / JOB).unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        on_another_machine(patch)
+        patch.setattr(sliced, "count_parts", lambda *_: 0)
+        run(dump, tmp_path / "out", "2/2")
+    with pytest.raises(OutputConflict, match=r"float32 auto, part-00001\.parquet with torch cpu bfloat16 auto, and an"):
+        publish(tmp_path / "out")
+
+
 def test_too_many_rejects(dump: Path, tmp_path: Path) -> None:
     leave_all(dump, tmp_path / "out", max_reject_rate=0.04)
     with pytest.raises(TooManyRejects, match=r"12 of 200 rows are rejected, more than --max-reject-rate 0\.04 allows"):

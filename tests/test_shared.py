@@ -236,13 +236,44 @@ def test_a_run_that_comes_when_a_slice_lets_others_in(other: str, out: Path, mon
         found.release()
 
 
+@pytest.mark.parametrize("when", ["before", "between"])
+def test_what_another_run_had_but_to_rename_is_renamed_by_one_that_is_alone(
+    when: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Be it that the other run came, and was killed, when the slice had looked and had no lock yet."""
+
+    def leave_marker() -> None:
+        killed = begin(out, "whole")
+        complete(killed)
+        killed.lock.release()
+
+    def late(*rest: Any, **named: Any) -> Lock:
+        monkeypatch.setattr(shared, "lock", lock)
+        leave_marker()
+        return lock(*rest, **named)
+
+    def published(self: Beside) -> None:
+        assert self.lock.alone
+        done(self)
+
+    done = Beside.publish
+    monkeypatch.setattr(Beside, "publish", published)
+    if when == "before":
+        leave_marker()
+    else:
+        monkeypatch.setattr(shared, "lock", late)
+    assert isinstance(claim(str(out), JOB, MARKER, how="slice"), dict)
+    assert sorted(os.listdir(out.parent)) == ["out"]
+
+
 def test_the_lock_of_a_folder_that_went_is_none(out: Path) -> None:
     one, other = begin(out), begin(out)
     complete(one)
-    other.lock.release()
+    fcntl.flock(other.lock.descriptor, fcntl.LOCK_UN)  # it has let go, and is held up before it tries
     assert one.take_alone()
     one.publish()
     assert not other.take_alone()
+    assert not other.lock.alone
     assert other.published()
     other.release()
     assert sorted(os.listdir(out.parent)) == ["out"]
