@@ -26,7 +26,7 @@ TIMEZONE = "UTC"
 SCHEDULE = "0 2 * * *"  # at 02:00 the dump of the day before is labelled
 FIRST_DAY = "2026-01-31"  # the days since then are made up for when the DAG is switched on
 TIMEOUT = timedelta(hours=6)  # of a try; the next one goes on behind the last finished part
-RETRY_DELAY = timedelta(minutes=5)  # the first; each further one is about twice as long, up to an hour
+RETRY_DELAY = timedelta(minutes=5)  # at least; each further one is about twice as long, up to an hour
 
 MODEL = f"{HOME}/models/1"  # another training, another name
 TRAIN = ["--train", f"{HOME}/data/train.tsv", "--valid", f"{HOME}/data/valid.tsv"]
@@ -115,7 +115,7 @@ with DAG(
     default_args={
         "retries": 5,
         "retry_delay": RETRY_DELAY,
-        "retry_exponential_backoff": True,
+        "retry_exponential_backoff": 2,
         "max_retry_delay": timedelta(hours=1),
         "execution_timeout": TIMEOUT,
         "max_active_tis_per_dag": 1,  # no two trainings at a time, and one night has all cores; in a backfill, too

@@ -20,10 +20,10 @@ import requests
 ROOT = Path(__file__).parents[2]
 DAG = ROOT / "jobs" / "airflow_dag.py"
 GUIDE = ROOT / "docs" / "airflow.md"
-PROGRAM = Path("/tmp/d-try/slicer")
+PROGRAM = ROOT / ".venv" / "bin" / "sentiment-batch"
 AIRFLOW = Path(sys.executable).parent / "airflow"
 
-PATIENCE = 180.0  # seconds for what takes ten
+PATIENCE = 400.0  # seconds for what takes ten
 
 
 def until(condition: Callable[[], Any], what: str, patience: float = PATIENCE, pause: float = 0.2) -> Any:
@@ -66,8 +66,18 @@ class Airflow:
         return [self.cli(*command) for command in found]
 
     def begin(self, name: str, *arguments: str) -> None:
-        with open(self.home / f"{name}.log", "wb") as log:
+        with open(self.home / f"{name}.log", "ab") as log:
             self.processes.append(subprocess.Popen([AIRFLOW, name, *arguments], env=self.env, stdout=log, stderr=log))
+
+    def schedule_by_itself(self, dag_id: str) -> None:
+        """From now on that DAG runs when it is its turn, and no other at all."""
+        for each in self.ask("/api/v2/dags")["dags"]:
+            self.ask(f"/api/v2/dags/{each['dag_id']}", "PATCH", is_paused=each["dag_id"] != dag_id)
+        scheduler = self.processes.pop()
+        scheduler.terminate()
+        scheduler.wait(60)
+        self.env["AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE"] = "True"
+        self.begin("scheduler", "--skip-serve-logs")
 
     def ask(self, path: str, method: str = "GET", **body: Any) -> Any:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
@@ -76,7 +86,7 @@ class Airflow:
         return answer.json()
 
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.ask(f"/api/v2/dags/{dag_id}/dagRuns?order_by=logical_date")["dag_runs"]
+        found: list[dict[str, Any]] = self.ask(f"/api/v2/dags/{dag_id}/dagRuns?order_by=id")["dag_runs"]
         return found
 
     def trigger(self, dag_id: str, day: str, **conf: Any) -> str:
@@ -97,11 +107,8 @@ class Airflow:
         ]
         return found
 
-    def tasks(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
-        return {each["task_id"]: each for each in self.instances(dag_id, run_id)}
-
-    def states(self, dag_id: str, run_id: str) -> dict[str, tuple[str, int]]:
-        return {name: (each["state"], each["try_number"]) for name, each in self.tasks(dag_id, run_id).items()}
+    def states(self, dag_id: str, run_id: str) -> dict[str, str]:
+        return {each["task_id"]: each["state"] for each in self.instances(dag_id, run_id)}
 
     def ended(self, dag_id: str, run_id: str) -> str:
         """How the run ended, when it has."""
@@ -117,11 +124,22 @@ class Airflow:
         found: dict[str, Any] = self.ask(f"{path}?deserialize=true")["value"]
         return found
 
-    def log(self, dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> list[str]:
-        """What the task said, line by line."""
+    def log(self, dag_id: str, run_id: str, task_id: str, number: int = 0) -> list[str]:
+        """What the task said in its first, second, ... attempt that began the program, line by line."""
+        return self.logs(dag_id, run_id, task_id)[number]
+
+    def logs(self, dag_id: str, run_id: str, task_id: str) -> list[list[str]]:
+        """Of each attempt that began the program: on a busy machine Airflow may need more than one to get so far."""
         folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
-        lines = (folder / f"attempt={attempt}.log").read_text(encoding="utf-8").splitlines()
-        return [str(json.loads(line).get("event")) for line in lines]
+        attempts = sorted(folder.glob("attempt=*.log"), key=lambda path: int(re.findall(r"\d+", path.name)[0]))
+        texts = [path.read_text(encoding="utf-8").split("\n")[:-1] for path in attempts]
+        found = [[str(json.loads(line).get("event")) for line in lines] for lines in texts]
+        return [lines for lines in found if any(line.startswith("exit code ") for line in lines)]
+
+    def exits(self, dag_id: str, run_id: str, task_id: str) -> list[int]:
+        """How the program ended, each time."""
+        lines = [line for log in self.logs(dag_id, run_id, task_id) for line in log]
+        return [int(line.rpartition(" ")[2]) for line in lines if re.fullmatch(r"exit code -?\d+", line)]
 
 
 def free_port() -> int:
@@ -147,6 +165,7 @@ def settings_of(home: Path, url: str) -> dict[str, str]:
         "SCHEDULER__USE_JOB_SCHEDULE": "False",  # no run but those that a test asks for
         "DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "USAGE_DATA_COLLECTION__ENABLED": "False",
+        "WORKERS__EXECUTION_API_TIMEOUT": "60",  # on a busy machine
     }
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
     env |= {"AIRFLOW_HOME": str(home), **{f"AIRFLOW__{name}": value for name, value in settings.items()}}
