@@ -52,15 +52,17 @@ def publish(options: PublishOptions) -> Metrics:
 def _finished(output: str, place: Store) -> Metrics:
     """The metrics of an output that needs no more than a rename, if that. Raises `InputError` if there is none."""
     store = open_store(output)
+    unfinished = place.url != store.url and is_claim(read_json(place, CLAIM))
+    there = is_url(output) or os.path.isdir(output)
     if place.url != store.url and place.version(MARKER) is not None:  # a run was killed before its last step
-        claim(output, read_manifest(place)["identity"], MARKER, made=MADE, how="publish")
-    elif place.url != store.url and is_claim(read_json(place, CLAIM)):
-        raise _nothing(output, begun=True)
-    if not (is_url(output) or os.path.isdir(output)) or store.version(MARKER) is None:
-        raise _nothing(output, begun=is_claim(read_json(store, CLAIM)))
-    metrics = published_metrics(store, read_manifest(store))
+        manifest = read_manifest(place)
+    elif there and not unfinished and store.version(MARKER) is not None:
+        manifest = read_manifest(store)
+    else:
+        raise _nothing(output, begun=unfinished or is_claim(read_json(store, CLAIM)))
+    claim(output, manifest["identity"], MARKER, made=MADE, how="publish")  # which finishes it, and what is behind it
     log.info("done already: %s", output)
-    return {**metrics, "already_done": True}
+    return {**published_metrics(store, manifest), "already_done": True}
 
 
 def _nothing(output: str, begun: bool) -> InputError:

@@ -21,7 +21,7 @@ from sentiment_batch.publish import publish as publish_job
 from sentiment_batch.write import commit, shared
 from sentiment_batch.write.beside import Beside
 from sentiment_batch.write.bucket import Bucket
-from sentiment_batch.write.claim import CLAIM, JOB, PLAN
+from sentiment_batch.write.claim import CLAIM, JOB, LOCK, PLAN
 from sentiment_batch.write.lock import lock
 
 
@@ -326,6 +326,13 @@ def test_a_publish_that_was_stopped_is_finished_by_the_next(
     publish(out)
     assert data_files(out) == expected
     assert sorted(os.listdir(tmp_path)) == ["dump.tsv", "out", "whole"]
+
+
+def test_the_lock_of_a_run_that_was_killed_behind_its_rename_goes(dump: Path, tmp_path: Path) -> None:
+    run(dump, tmp_path / "out")
+    (tmp_path / "out" / LOCK).write_text("")
+    assert publish(tmp_path / "out")["already_done"]
+    assert LOCK not in os.listdir(tmp_path / "out")
 
 
 def test_in_a_bucket(dump: Path, bucket: str) -> None:

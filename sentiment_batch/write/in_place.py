@@ -263,7 +263,7 @@ def _tidy(store: Store, how: How, alone: bool) -> None:
     """Take away what is of no use in a finished output. Its claim stays: it says whose the output is."""
     try:
         planned = store.version(PLAN) is not None
-        if planned or how != "whole":  # a slice that is late may have left its own
+        if planned or (how != "whole" and store.version(JOB) is not None):  # a slice that was late left its own
             store.delete(JOB)
         if planned:
             store.delete(PLAN)
