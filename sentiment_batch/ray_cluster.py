@@ -22,6 +22,7 @@ from sentiment_batch.logs import one_line
 LOCAL = "local"
 _PATIENCE_SECONDS = 60.0
 _END_SECONDS = 10.0
+_NICENESS = "RAY_worker_niceness"
 _POLL_SECONDS = 0.1
 _SHOWN_CHARACTERS = 300
 _OBJECT_STORE_BYTES = 80 * 2**20  # about the least that Ray takes: parts do not go through it
@@ -151,6 +152,8 @@ def _of_this_host() -> Iterator[dict[str, Any]]:
     """How to begin Ray on this host alone: nobody else can get in, nobody is told of it, and nothing of it is left."""
     folder = tempfile.mkdtemp(prefix="sentiment-batch-ray-", dir="/tmp")  # the path of a socket may have 107 bytes
     ours = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    if _NICENESS not in os.environ:
+        ours[_NICENESS] = "0"  # as of any worker; by itself it is 15, and all that runs on the host comes first
     before = {name: os.environ.get(name) for name in (*ours, "RAY_AUTH_MODE")}  # which Ray may set
     os.environ.update(ours)
     try:
