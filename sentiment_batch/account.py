@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 from sentiment_batch.errors import GateFailed, UsageError
@@ -22,10 +23,19 @@ from sentiment_batch.measure.xcom import xcom_text
 from sentiment_batch.remote import is_url, lies_in
 from sentiment_batch.write.store import write_file, write_metrics_copy
 
+LOG_FILE = "log_file"
 _FILES = ("metrics", "prometheus", "xcom")  # the metrics first: what is asked for since long must not wait
 
 _READ = ("input", "data", "train", "valid", "calibration", "job")  # options whose files must not be written over
-_FOLDERS = ("night", "before", "old", "new", "model", "gate_baseline")  # and those to which nothing may be added
+_FOLDERS = (
+    "night",
+    "before",
+    "old",
+    "new",
+    "model",
+    "gate_baseline",
+    "since",
+)  # and those to which nothing may be added
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +47,13 @@ class UnfitFile(UsageError):
 
 
 def check_files(options: Any, outputs: Iterable[str | None]) -> None:
-    """Raise `UnfitFile` if a file cannot be written there: said at once, not when the night is over."""
-    paths, faults = _paths(options), {}
+    """Raise `UnfitFile` if a file cannot be written there: said at once, not when the night is over.
+
+    That of the log is one of them, though it is written all the while.
+    """
+    paths, faults = _paths(options, (*_FILES, LOG_FILE)), {}
     for name, path in paths.items():
-        same = next((each for each in _FILES[: _FILES.index(name)] if _same(paths.get(each), path)), None)
+        same = next((each for each in takewhile(name.__ne__, paths) if _same(paths[each], path)), None)
         if is_url(path):
             faults[name] = f"--{name} {path}: only a local file can be written"
         elif any(output and lies_in(path, output) for output in outputs):
@@ -54,7 +67,7 @@ def check_files(options: Any, outputs: Iterable[str | None]) -> None:
         elif same:
             faults[name] = f"--{name} {path} is the file of --{same}, too; name another one"
     if faults:
-        error = UnfitFile(next(iter(faults.values())))
+        error = UnfitFile(next(iter(faults.values())).replace(LOG_FILE, "log-file"))
         error.names = tuple(faults)
         raise error
 
@@ -98,9 +111,9 @@ def write_refusal(command: str, options: Any, error: UsageError) -> None:
     write_files(options, metrics_of(command, clock, ended), ended)
 
 
-def _paths(options: Any) -> dict[str, str]:
+def _paths(options: Any, names: Iterable[str] = _FILES) -> dict[str, str]:
     """Where the files are to be that were asked for."""
-    return {name: path for name in _FILES if (path := getattr(options, name, None))}
+    return {name: path for name in names if (path := getattr(options, name, None))}
 
 
 def _given(options: Any, names: Iterable[str]) -> Iterator[str]:

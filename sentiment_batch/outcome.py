@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import click
@@ -29,7 +30,7 @@ def run_job(
     summary: Summary = summary,
 ) -> None:
     """Run a job, print its summary, and write its metrics where asked to, on failure too. Exits if it failed."""
-    from sentiment_batch.account import check_files, metrics_of, write_files
+    from sentiment_batch.account import LOG_FILE, UnfitFile, check_files, metrics_of, write_files
     from sentiment_batch.measure.metrics import Clock
 
     output, clock = getattr(options, "output", None), Clock()
@@ -42,13 +43,16 @@ def run_job(
         overdue = failure_of(stopped)
         write_files(options, metrics_of(command, clock, overdue), overdue)
 
-    _begin(options)
+    checked = attempt(partial(check_files, options, [output]))
+    unfit = checked.error.names if isinstance(checked, Failure) and isinstance(checked.error, UnfitFile) else ()
+    log_file = None if LOG_FILE in unfit else options.log_file  # a line in it would be in an input, or an output
+    _begin(options, log_file)
     stop.install(tell_overdue)
     ended = attempt(work)
     metrics = metrics_of(command, clock, ended)
     unwritten = write_files(options, metrics, ended)
     if not isinstance(ended, Failure) or isinstance(ended.error, GateFailed):
-        _tell(summary, metrics, output, options.log_file)
+        _tell(summary, metrics, output, log_file)
     if unwritten and not isinstance(ended, Failure):
         ended = replace(unwritten, text=f"all is done but {unwritten.text}")
     exit_if_failed(ended, options.debug)
@@ -56,12 +60,12 @@ def run_job(
 
 def run_command(options: Any, work: Callable[[], None]) -> None:
     """Run what leaves nothing behind. Exits if it failed."""
-    _begin(options)
+    _begin(options, options.log_file)
     exit_if_failed(attempt(work), options.debug)
 
 
-def _begin(options: Any) -> None:
-    set_up_logging(options.log_format, options.log_file)
+def _begin(options: Any, log_file: str | None) -> None:
+    set_up_logging(options.log_format, log_file)
     warn_of_variables()
 
 

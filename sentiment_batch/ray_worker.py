@@ -74,7 +74,9 @@ def _needed(job: Job, work: Work) -> list[str]:
     """What of files and folders a node must see: of the inputs one in each folder."""
     one_of = {os.path.dirname(file.path): file.path for file in job.inputs.files if not is_url(file.path)}
     output = [str(work.scratch)] if isinstance(work.store, Folder) else []  # a name that no other disk has
-    return [*output, os.path.abspath(job.options.model), *one_of.values()]
+    since = job.options.since
+    earlier = [os.path.abspath(since)] if since and not is_url(since) else []
+    return [*output, os.path.abspath(job.options.model), *earlier, *one_of.values()]
 
 
 @dataclass
@@ -122,11 +124,11 @@ class RayWorker:
         for path in needed:
             if not os.path.exists(path):
                 raise EnvironmentFailure(
-                    f"{path} is not there on {host}, a node of the Ray cluster: output, inputs and model must lie on a "
-                    "disk that all nodes have at the same path, or the first two in an object store"
+                    f"{path} is not there on {host}, a node of the Ray cluster: output, inputs, model and --since must "
+                    "lie on a disk that all nodes have at the same path, or all but the model in an object store"
                 )
         self.job, self.work = pickle.loads(job)  # noqa: S301
-        check_same(self.job, self.work)
+        check_same(self.job, self.work, f" on {host}, a node of the Ray cluster, is another one than the driver's")
         labeller = self.job.labeller
         if labeller.compute.device_kind == "cpu":
             labeller.compute = replace(labeller.compute, sharers=max(1, usable_cores() // self.cores))

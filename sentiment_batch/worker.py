@@ -20,12 +20,15 @@ class Rows:
     add: Callable[[int], None]
 
 
-def check_same(job: Job, work: Work) -> None:
-    """The job came with its options, its inputs and the path of its model, which is read anew."""
+def check_same(
+    job: Job, work: Work, what: str = " changed while it was loaded; run again when nobody writes to it"
+) -> None:
+    """The job came with its options, its inputs and the path of its model, which is read anew.
+
+    Raises `ModelRefused` if it is another one; `what` says of the model why that may be.
+    """
     if job.identity() != work.claim.identity:
-        raise ModelRefused(
-            f"{job.labeller.folder.path} changed while it was loaded; run again when nobody writes to it"
-        )
+        raise ModelRefused(f"{job.labeller.folder.path}{what}")
 
 
 def sendable(error: BaseException) -> tuple[BaseException, str]:
