@@ -34,7 +34,7 @@ GATES = ["--data", f"{HOME}/data/test.tsv", "--gate", "macro_f1>=0.80", "--gate"
 
 # The day of the run's interval, however late it is; a run by hand may name another.
 DAY = "{{ params.day or (data_interval_start.in_timezone(dag.timezone) | ds) }}"
-DUMP = f"{HOME}/dumps/{DAY}.parquet"  # any of these may be an s3:// URL
+DUMP = f"{HOME}/dumps/{DAY}.parquet"  # this and the next may be s3:// URLs
 LABELS = f"{HOME}/labelled/{DAY}"
 OVERWRITE = "{{ '--overwrite' if params.overwrite else '' }}"
 METRICS = f"{HOME}/metrics/{DAY}"

@@ -1,6 +1,7 @@
 """jobs/airflow_dag.py on a real Airflow: retried, timed out, backfilled and cleared as a team would do it."""
 
 import fcntl
+import json
 import os
 import re
 import signal
@@ -194,9 +195,12 @@ def test_a_task_that_is_set_to_failed_takes_the_program_with_it(
     make_dump("2026-07-01", ROWS, 50)
     run = airflow.trigger("label_reviews", "2026-07-01")
     with held(reviews / "labelled" / ".2026-07-01.wip") as process:
+        assert os.getsid(process) == process, "else it gets the SIGTERM of the task's group and that of on_kill"
         airflow.ask(f"/api/v2/dags/label_reviews/dagRuns/{run}/taskInstances/score", "PATCH", new_state="failed")
         until(lambda: pending(process, signal.SIGTERM), "the SIGTERM of the supervisor")
     until(lambda: not Path(f"/proc/{process}").exists(), "the end of the program", pause=0.05)
+    told = json.loads((reviews / "metrics" / "2026-07-01" / "score.json").read_text())
+    assert told["exit_code"] == 143
     assert airflow.ended("label_reviews", run) == "failed"
     assert not (reviews / "labelled" / "2026-07-01").exists()
     airflow.clear("label_reviews", run, failed_only=True)
