@@ -176,6 +176,31 @@ def test_what_a_command_reads_is_not_written_over(folder: Path, tiny_model: Path
     assert (folder / "job.toml").read_text() == JOB.format(model=tiny_model)
 
 
+@pytest.mark.parametrize(("path", "said"), [("./a.tsv", "is the input a.tsv"), ("out/log", "lies in --output")])
+def test_no_line_of_the_log_gets_there(path: str, said: str, folder: Path, tiny_model: Path, program: Program) -> None:
+    data = (folder / "a.tsv").read_text()
+    files = ("--log-file", path, "--metrics", "m.json")
+    ended = program("score", "a.tsv", "--model", tiny_model, "--output", "out", *files)
+    assert ended.code == 2
+    assert f"error: --log-file {path} {said}" in ended.err
+    assert (folder / "a.tsv").read_text() == data
+    assert not (folder / "out").exists()
+    assert said in strict_json((folder / "m.json").read_text())["error"]
+
+
+def test_the_log_is_no_file_of_metrics(folder: Path, tiny_model: Path, program: Program) -> None:
+    given = ("a.tsv", "--model", tiny_model, "--output", "out", "--metrics", "one", "--log-file", "one")
+    ended = program("score", *given)
+    assert (ended.code, ended.err) == (2, "error: --log-file one is the file of --metrics, too; name another one\n")
+    assert strict_json((folder / "one").read_text())["exit_code"] == 2
+
+
+def test_what_an_output_is_made_from_is_not_written_into() -> None:
+    options = SimpleNamespace(input=("b.tsv",), since="nights/1", metrics="nights/1/_metrics.json", log_file="log")
+    with pytest.raises(account.UnfitFile, match=r"lies in nights/1, which is read; put it elsewhere"):
+        account.check_files(options, ["nights/2"])
+
+
 def test_what_is_compared_is_not_written_into() -> None:
     options = SimpleNamespace(old="nights/1", new="nights/2", metrics="nights/2/m.json", xcom="nights/x.json")
     with pytest.raises(account.UnfitFile, match=r"lies in nights/2, which is read; put it elsewhere") as raised:
