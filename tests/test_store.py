@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sentiment_batch.errors import EnvironmentFailure, UsageError
+from sentiment_batch.write import store as module
 from sentiment_batch.write.bucket import Bucket
 from sentiment_batch.write.store import Folder, Store, create_json, read_json, write_metrics_copy
 
@@ -168,6 +169,23 @@ def test_delete_takes_one_file_away(store: Store, scratch: Path) -> None:
         store.create(name, scratch_file(scratch, "x"))
     store.delete("part")
     assert set(store.sizes()) == {"part-2", "_rejects/a"}
+
+
+def test_a_file_that_goes_while_sizes_are_looked_at_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the lock of a run does which has just published, when another run of the job sees that all is done."""
+    for name in (".lock", "part"):
+        (tmp_path / name).write_text("x")
+    listed = module._files
+
+    def late(folder: Path) -> list[Path]:
+        found = list(listed(folder))
+        (tmp_path / ".lock").unlink()
+        return found
+
+    monkeypatch.setattr(module, "_files", late)
+    assert Folder(tmp_path).sizes() == {"part": 1}
 
 
 def test_sizes_of_a_folder_leave_hidden_folders_out(tmp_path: Path) -> None:

@@ -100,7 +100,11 @@ class Folder:
         return found.st_ino, found.st_mtime_ns, found.st_size
 
     def sizes(self) -> dict[str, int]:
-        return {str(path.relative_to(self.path)): path.lstat().st_size for path in _files(self.path)}
+        sizes = {}
+        for path in _files(self.path):
+            with suppress(FileNotFoundError):  # the lock of a run that published just now
+                sizes[str(path.relative_to(self.path))] = path.lstat().st_size
+        return sizes
 
     def read(self, name: str, start: int = 0) -> bytes | None:
         try:
