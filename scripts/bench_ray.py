@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +55,9 @@ def measured(ways: dict[str, tuple[str, ...]], rounds: int, *job: Any) -> dict[s
             dump, model, folder, cut = job
             seen[name].append(label(dump, model, folder, (*cut, *ways[name])))
             print(f"round {number + 1}: {name}: rows {seen[name][-1][0]:.1f} s, command {seen[name][-1][1]:.1f} s")
-    kinds: dict[str, Callable[[Sequence[float]], float]] = {"median": statistics.median, "least": min}
+    kinds: dict[str, Any] = {"median": statistics.median, "least": min}
     return {
-        kind: {
-            name: (of([rows for rows, _ in each]), of([command for _, command in each])) for name, each in seen.items()
-        }
+        kind: {name: tuple(of(column) for column in zip(*each, strict=True)) for name, each in seen.items()}
         for kind, of in kinds.items()
     }
 
