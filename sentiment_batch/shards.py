@@ -216,7 +216,7 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Tally) -
             work.withdraw(part.made)
             raise
     _check_input(job, work, planned, sealed, account["input_sha256"])  # of another run, if that one was first
-    check_compute(sealed, job.labeller, work.store.url)
+    check_compute(sealed, account["compute"], work.store.url)
     return sealed
 
 
