@@ -39,7 +39,8 @@ def publish(options: PublishOptions) -> Metrics:
     begun = read_job_file(place, options.output)
     if begun is None:
         return _finished(options.output, place)
-    job = open_job(replace(begun.options, progress=options.progress))
+    rate = begun.options.max_reject_rate if options.max_reject_rate is None else options.max_reject_rate
+    job = open_job(replace(begun.options, progress=options.progress, max_reject_rate=rate))
     claimed = claim(options.output, job.identity(), MARKER, job.options.overwrite, MADE, "publish")
     if isinstance(claimed, dict):
         return done_already(job.options, claimed)
