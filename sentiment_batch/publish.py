@@ -79,7 +79,7 @@ def _commit(job: Job, work: Work, slices: int, clock: Clock) -> Metrics:
     made = [part for part in parts if part]
     check_alike(made, work.store.url)
     check_rejects(job, parts, sum(planned.shard.rows for planned in shards), work)
-    job = ready_job(job, work, made[0].seal["compute"], shards_left=0)
+    job = ready_job(job, work, made[0].seal["compute"], indexed=False)
 
     def refuse(planned: PlannedShard) -> NoReturn:
         raise _lacking(work, [planned], len(shards), slices)

@@ -165,12 +165,12 @@ def _agreed(job: Job, work: Work, made: list[Part], compute: dict[str, Any] | No
     """
     if compute is None:
         check_alike(made, work.store.url)
-        return ready_job(job, work, made[0].seal["compute"] if made else compute_of(job.labeller), shards_left=0)
+        return ready_job(job, work, made[0].seal["compute"] if made else compute_of(job.labeller), indexed=False)
     for part in made:
         check_compute(part, compute, work.store.url)
     if job.shard_slice:
         agree_on_job(job, work, compute)
-    return ready_job(job, work, compute, shards_left=1)
+    return ready_job(job, work, compute, indexed=True)
 
 
 def _made_again(
