@@ -267,6 +267,9 @@ def _check_ray(address: str, device: str) -> None:
 @dataclass(frozen=True, kw_only=True)
 class PublishOptions(MetricsOptions, LogOptions):
     output: str = option(help="Output of slices of `score`: a folder or a URL.", argument=True)
+    max_reject_rate: float | None = option(
+        None, help="In the place of the one that the first slice had.", minimum=0, maximum=1
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -162,7 +162,7 @@ def _predicted(
         }
         work.check_unannounced()
         sealed = predictions.seal(account, work.check_held)
-    check_compute(sealed, labeller, work.store.url)
+    check_compute(sealed, compute_of(labeller), work.store.url)
     if sealed.seal["input_sha256"] != account["input_sha256"]:
         raise InputError(
             f"{', '.join(options.data)}: edited since {PREDICTIONS} was made from it, though size and time are the "

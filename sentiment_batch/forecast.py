@@ -24,7 +24,6 @@ from sentiment_batch.remote import is_url
 from sentiment_batch.trial import calibrate, footer_bytes, row_bytes
 
 _READ_BYTES, _PACKED = 64 * 2**20, 8  # of text that is read through in seconds, where a compressed byte counts as eight
-_READ_ROWS = 10**6  # of --limit-rows, which ends the reading
 
 log = logging.getLogger(__name__)
 
@@ -102,9 +101,9 @@ def _look(options: PlanOptions, labeller: Labeller) -> _Seen:
 
 
 def _planned(options: PlanOptions, inputs: Inputs) -> list[PlannedShard] | None:
-    """The shards, if that takes seconds or `--exact` asks for it: for those of a text file it is read to its end."""
+    """The shards, if that takes seconds or is asked for: text is read to its end for it, or to `--limit-rows`."""
     size = sum(file.size * (_PACKED if file.compression else 1) for file in inputs.files)
-    soon = inputs.files[0].format == "parquet" or size <= _READ_BYTES or (options.limit_rows or math.inf) <= _READ_ROWS
+    soon = inputs.files[0].format == "parquet" or size <= _READ_BYTES or options.limit_rows is not None
     if not (soon or options.exact):
         return None
     return plan(inputs, options.shard_rows, options.shard_bytes, options.limit_rows)

@@ -41,6 +41,7 @@ class Prepared:
     asked: np.ndarray  # bool: of which of these none says anything, so that the model has to
     text_numbers: np.ndarray  # int64 [rows]: which of the distinct texts the row has, or -1
     status: np.ndarray  # int8 [rows]
+    kept: Kept | None = None  # of which rows an earlier output says what
 
 
 class Labeller:
@@ -197,7 +198,7 @@ class Labeller:
         """The tokens of the batch's distinct texts: each is labelled once, however many rows have it.
 
         Not those that the cache knows from earlier batches. And the model is not asked for one that a row has which is
-        `kept`: the first such row says what is said of it.
+        `kept`: what is said of that row is said of all others with the text, but for those that are kept themselves.
         """
         cache = cache or Cache(0, len(self.labels))
         column = batch.column(self.text_column)
@@ -218,7 +219,7 @@ class Labeller:
             of_kept = text_numbers[kept.rows]
             given[of_kept[::-1]], asked[of_kept] = kept.said[::-1], False  # of a text that comes twice the first
         fresh = ~places.known
-        return Prepared(batch, cache, places, tokens, given[fresh], asked[fresh], text_numbers, status[number_of])
+        return Prepared(batch, cache, places, tokens, given[fresh], asked[fresh], text_numbers, status[number_of], kept)
 
     def label(self, prepared: Prepared, done: Callable[[int], None] = lambda _: None) -> pa.RecordBatch:
         """The rows with the added columns behind their own. Null where there is nothing to predict.
@@ -241,13 +242,16 @@ class Labeller:
             answers = np.zeros(1, answers.dtype)  # of a text that no row has
         batch, numbers, status = prepared.batch, prepared.text_numbers, prepared.status.copy()
         lengths, truncated = answers["length"], answers["truncated"]
-        label, probabilities = answers["said"]["label"], answers["said"]["probabilities"]
-        status[(numbers >= 0) & (label < 0)[numbers]] = _NONFINITE
-        best, unknown = np.maximum(label, 0), status != _OK
+        of_rows = answers["said"][numbers]
+        if prepared.kept:
+            of_rows[prepared.kept.rows] = prepared.kept.said
+        status[(numbers >= 0) & (of_rows["label"] < 0)] = _NONFINITE
+        best, unknown = np.maximum(of_rows["label"], 0), status != _OK
+        probabilities = np.ascontiguousarray(of_rows["probabilities"])
         values = [
-            pa.DictionaryArray.from_arrays(pa.array(best[numbers], mask=unknown), list(self.labels)).cast(pa.string()),
-            pa.array(probabilities[np.arange(len(best)), best][numbers], mask=unknown),
-            *(pa.array(column[numbers], mask=unknown) for column in probabilities.T),
+            pa.DictionaryArray.from_arrays(pa.array(best, mask=unknown), list(self.labels)).cast(pa.string()),
+            pa.array(probabilities[np.arange(len(best)), best], mask=unknown),
+            *(pa.array(column, mask=unknown) for column in probabilities.T),
             pa.array(np.where(numbers < 0, 0, lengths[numbers]).astype(np.int32)),
             pa.array(np.where(numbers < 0, False, truncated[numbers])),
             pa.DictionaryArray.from_arrays(pa.array(status), list(STATUSES)).cast(pa.string()),

@@ -159,14 +159,13 @@ def calibration_of(labeller: Labeller) -> dict[str, Any]:
     return {} if labeller.temperature is None else {"calibrated": labeller.temperature}
 
 
-def check_compute(part: Part, labeller: Labeller, output: str) -> None:
+def check_compute(part: Part, compute: dict[str, Any], output: str) -> None:
     """Raise `OutputConflict` for a part that another run of the job made with another compute than this one has."""
-    check_made_with(part.seal["compute"], part.name, labeller, output)
+    check_made_with(part.seal["compute"], part.name, compute, output)
 
 
-def check_made_with(made: dict[str, Any], name: str, labeller: Labeller, output: str) -> None:
+def check_made_with(made: dict[str, Any], name: str, compute: dict[str, Any], output: str) -> None:
     """As `check_compute`, for what a file of that name says of other parts."""
-    compute = compute_of(labeller)
     if made != compute:
         theirs, ours = compute_in_words(made), compute_in_words(compute)
         raise OutputConflict(

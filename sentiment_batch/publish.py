@@ -39,7 +39,8 @@ def publish(options: PublishOptions) -> Metrics:
     begun = read_job_file(place, options.output)
     if begun is None:
         return _finished(options.output, place)
-    job = open_job(replace(begun.options, progress=options.progress))
+    rate = begun.options.max_reject_rate if options.max_reject_rate is None else options.max_reject_rate
+    job = open_job(replace(begun.options, progress=options.progress, max_reject_rate=rate))
     claimed = claim(options.output, job.identity(), MARKER, job.options.overwrite, MADE, "publish")
     if isinstance(claimed, dict):
         return done_already(job.options, claimed)
@@ -78,7 +79,7 @@ def _commit(job: Job, work: Work, slices: int, clock: Clock) -> Metrics:
     made = [part for part in parts if part]
     check_alike(made, work.store.url)
     check_rejects(job, parts, sum(planned.shard.rows for planned in shards), work)
-    job = ready_job(job, work, made[0].seal["compute"], shards_left=0)
+    job = ready_job(job, work, made[0].seal["compute"], indexed=False)
 
     def refuse(planned: PlannedShard) -> NoReturn:
         raise _lacking(work, [planned], len(shards), slices)

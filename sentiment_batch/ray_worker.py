@@ -31,7 +31,7 @@ from sentiment_batch.model.compute import Compute
 from sentiment_batch.read.plan import PlannedShard
 from sentiment_batch.remote import is_url
 from sentiment_batch.shards import sealed_part
-from sentiment_batch.since import with_index
+from sentiment_batch.since import Since, with_index
 from sentiment_batch.worker import Rows, check_same, sendable
 from sentiment_batch.write.commit import Work
 from sentiment_batch.write.part import Part
@@ -90,15 +90,16 @@ class RayWorker:
     rows: deque[int] = field(default_factory=deque)
     lines: deque[logging.LogRecord] = field(default_factory=deque)
     folder: TemporaryDirectory[str] | None = None
+    indexed: Since | None = None
     thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
 
     def load(self) -> Iterator[Told]:
         """Get ready. The result is `Loaded`."""
         yield from self._telling(self._load)
 
-    def label(self, planned: PlannedShard) -> Iterator[Told]:
-        """Label and seal a shard. The result is `Sealed`."""
-        yield from self._telling(partial(self._label, planned))
+    def label(self, planned: PlannedShard, since: Since | None) -> Iterator[Told]:
+        """Label and seal a shard, of a job that may keep what an earlier output says. The result is `Sealed`."""
+        yield from self._telling(partial(self._label, planned, since))
 
     def _telling(self, work: Callable[[], Any]) -> Iterator[Told]:
         future: Future[Any] = self.thread.submit(work)
@@ -133,26 +134,28 @@ class RayWorker:
         if labeller.compute.device_kind == "cpu":
             labeller.compute = replace(labeller.compute, sharers=max(1, usable_cores() // self.cores))
         seconds = labeller.load()
-        self.job = self._with_index(self.job)
         return Loaded(host, seconds, labeller.compute, compute_of(labeller))
 
-    def _with_index(self, job: Job) -> Job:
+    def _with_index(self, since: Since | None) -> Since | None:
         """The index of an earlier output that the driver made may be out of reach here; then it has one of its own."""
-        if job.since is None or job.since.has_index():
-            return job
-        self.folder = TemporaryDirectory(prefix="sentiment-batch-", ignore_cleanup_errors=True)
-        return replace(job, since=with_index(job.since, Path(self.folder.name)))
+        if since is None or since.has_index():
+            return since
+        if self.indexed is None:
+            self.folder = TemporaryDirectory(prefix="sentiment-batch-", ignore_cleanup_errors=True)
+            self.indexed = with_index(since, Path(self.folder.name))
+        return self.indexed
 
     def close(self) -> None:
         """Leave nothing behind on the node."""
         if self.folder:
             self.folder.cleanup()
 
-    def _label(self, planned: PlannedShard) -> Sealed:
+    def _label(self, planned: PlannedShard, since: Since | None) -> Sealed:
+        job = replace(self.job, since=self._with_index(since))
         shared = self.work.scratch if isinstance(self.work.store, Folder) else None
         with TemporaryDirectory(dir=shared, prefix="sentiment-batch-", ignore_cleanup_errors=True) as scratch:
             work = replace(self.work, scratch=Path(scratch))
-            part = sealed_part(self.job, work, planned, Rows(self.rows.append))
+            part = sealed_part(job, work, planned, Rows(self.rows.append))
         return Sealed(part, self.job.labeller.effort.taken(), peak_rss_bytes())
 
 

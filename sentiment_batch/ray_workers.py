@@ -26,6 +26,7 @@ from sentiment_batch.ray_losses import loss_in_words
 from sentiment_batch.ray_worker import Loaded, RayWorker, Sealed, Told, packed
 from sentiment_batch.read.plan import PlannedShard
 from sentiment_batch.worker import Rows
+from sentiment_batch.workers import Agree
 from sentiment_batch.write.commit import Work
 from sentiment_batch.write.part import Part
 
@@ -78,11 +79,32 @@ class RayCrew:
 
     def __post_init__(self) -> None:
         self.sent = self.ray.put(packed(self.job, self.work))
+        self.since = self.ray.put(None)
+
+    def agree_by(self, agree: Agree) -> None:
+        """Have the job as its parts are to be made, now that a worker is ready and tells what they are made with."""
+        self.job = agree(self.compute)
+        self.since = self.ray.put(self.job.since)
 
     @property
     def peak_rss_bytes(self) -> int:
         """Of all workers together."""
         return sum(worker.peak_rss_bytes for worker in self.workers)
+
+    @property
+    def at_once(self) -> int:
+        """How many shards are labelled at the same time."""
+        return max(1, min(len(self.workers), self.share.places))
+
+    @property
+    def compute(self) -> dict[str, Any]:
+        """What the parts are made with, as seals say it."""
+        assert self.in_seals, "a worker is ready"
+        return self.in_seals
+
+    def again(self, planned: PlannedShard, progress: Tally) -> Part:
+        """A part that was lost when all were sealed."""
+        return next(self.sealed([planned], progress))
 
     def sealed(self, shards: Iterable[PlannedShard], progress: Tally) -> Iterator[Part]:
         """As `Crew.sealed`, but that a worker that is lost costs its open shard only, which another one gets."""
@@ -90,7 +112,7 @@ class RayCrew:
         while True:
             while self.idle and (planned := self.left.pop() if self.left else next(waiting, None)):
                 worker = self.idle.pop()
-                self._begin(worker, worker.actor.label, planned)
+                self._begin(worker, worker.actor.label, planned, self.since)
             if not self._labels() and (self.idle or not self.errands):
                 return
             yield from self._heard(progress)
@@ -119,7 +141,7 @@ class RayCrew:
         worker.actor, worker.host = actor.remote(worker.number, self.share.cores, __version__, self.sent), ""
         self._begin(worker, worker.actor.load)
 
-    def _begin(self, worker: _Worker, method: Any, *given: PlannedShard) -> None:
+    def _begin(self, worker: _Worker, method: Any, *given: Any) -> None:
         call = method.options(num_returns="streaming").remote(*given)
         self.errands[call] = _Errand(worker, given[0] if given else None)
 
@@ -219,7 +241,7 @@ def _doing(worker: _Worker) -> str:
 
 
 @contextmanager
-def ray_crew(job: Job, work: Work, shards: int) -> Iterator[RayCrew]:
+def ray_crew(job: Job, work: Work, shards: int, agree: Agree) -> Iterator[RayCrew]:
     """What labels so many shards on Ray. None of its workers is left behind the block."""
     assert job.options.ray
     with connected(job.options.ray) as ray:
@@ -228,6 +250,7 @@ def ray_crew(job: Job, work: Work, shards: int) -> Iterator[RayCrew]:
         found = RayCrew(job, work, ray, share)
         try:
             found.begin(min(share.count, shards))
+            found.agree_by(agree)
             there = f", and room for {share.places}" if share.places < len(found.workers) else ""
             log.info("workers on Ray: %d, %s%s", len(found.workers), share, there)
             yield found

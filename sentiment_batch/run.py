@@ -121,7 +121,8 @@ def _metrics(clock: Clock, results: dict[str, Metrics], outputs: dict[str, str])
 
 def _sections(results: dict[str, Metrics], outputs: dict[str, str]) -> Metrics:
     figures = {f"{step}_{name}": value for step, each in results.items() for name, value in each["headline"].items()}
-    return {"steps": results, "outputs": {step: outputs[step] for step in results}, "headline": figures}
+    published = [step for step, each in results.items() if each.get("slice", {}).get("published", True)]
+    return {"steps": results, "outputs": {step: outputs[step] for step in published}, "headline": figures}
 
 
 def _settings(options: RunOptions) -> dict[str, dict[str, str]]:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -17,7 +18,14 @@ from sentiment_batch.config import ScoreOptions
 from sentiment_batch.deadline import Deadline, deadline_of
 from sentiment_batch.errors import AccessRefused, DeadlineReached, OutputConflict, TooManyRejects, UsageError
 from sentiment_batch.job import Job, kept_columns, required_columns
-from sentiment_batch.labelling import check_compute, compute_of, model_section, open_labeller, rejects_in_words
+from sentiment_batch.labelling import (
+    check_alike,
+    check_compute,
+    compute_of,
+    model_section,
+    open_labeller,
+    rejects_in_words,
+)
 from sentiment_batch.measure.counts import Counts, add
 from sentiment_batch.measure.doubts import say_doubts
 from sentiment_batch.measure.evaluation import quality_section
@@ -41,17 +49,19 @@ from sentiment_batch.shards import (
     noted_by_earlier_run,
     planned_shards,
     ready_job,
-    sealed_part,
     settled_parts,
 )
 from sentiment_batch.since import check_key, open_since
 from sentiment_batch.sliced import agree_on_job, gathered_parts, say_end, slice_section
-from sentiment_batch.workers import open_crew
+from sentiment_batch.workers import Crew, open_crew
 from sentiment_batch.write.claim import CONTROL, How, is_claim, turn_of
 from sentiment_batch.write.commit import Work, claim, open_store, settle_json
 from sentiment_batch.write.manifest import MADE, MARKER, METRICS, REPORT, manifest, remove_earlier
 from sentiment_batch.write.part import REJECTS, Part, Seal
 from sentiment_batch.write.store import Store, read_json
+
+if TYPE_CHECKING:
+    from sentiment_batch.ray_workers import RayCrew
 
 _COUNTED = ("rows", "predictions", "profile", "evaluation")  # the sections that follow from the seals
 
@@ -109,22 +119,19 @@ def _label(job: Job, work: Work, clock: Clock, deadline: Deadline) -> Metrics:
         parts[planned.index] = part
     adopted = [part.seal for part in parts if part]
     left = [planned for planned in mine if parts[planned.index] is None]
-    for part in filter(None, parts if left or not job.shard_slice else ()):  # a slice that is done may be done anywhere
-        check_compute(part, job.labeller, work.store.url)
     if adopted:
         log.info("going on: %d of %d parts were sealed by an earlier run", len(adopted), len(mine))
     done, bad = sum(seal["rows_in"] for seal in adopted), sum(map(_without_fair_label, adopted))
     total = sum(planned.shard.rows for planned in shards)
-    if job.shard_slice and left:
-        agree_on_job(job, work)
-    compute = adopted[0]["compute"] if adopted else compute_of(job.labeller)
-    job = ready_job(job, work, compute, len(left))
-    with open_crew(job, work, len(left)) as crew:
+    agree = partial(_agreed, job, work, [part for part in parts if part])
+    with open_crew(job, work, len(left), agree) as crew:
+        job = crew.job
         started = time.perf_counter()
         with Progress(sum(planned.shard.rows for planned in mine), job.options.progress, done=done) as progress:
             _check_rejects(job, parts, bad, total, work)
-            at_once = len(crew.workers) or 1
-            in_time = deadline.in_time(left, lambda planned: planned.shard.rows, lambda: progress.done_here, at_once)
+            in_time = deadline.in_time(
+                left, lambda planned: planned.shard.rows, lambda: progress.done_here, crew.at_once
+            )
             for part in crew.sealed(in_time, progress):
                 parts[part.seal["shard"]] = part
                 bad += _without_fair_label(part.seal)
@@ -134,7 +141,7 @@ def _label(job: Job, work: Work, clock: Clock, deadline: Deadline) -> Metrics:
             sealed = [part for part in parts if part]
             if gathered:
                 check_rejects(job, gathered, total, work)
-                again = partial(_made_again, job, work, sealed or gathered, progress)
+                again = partial(_made_again, crew, sealed or gathered, progress)
                 sealed = settled_parts(job, work, shards, gathered, again)
     seconds, effort = time.perf_counter() - started, asdict(job.labeller.effort)
     performance = performance_section(
@@ -150,11 +157,29 @@ def _label(job: Job, work: Work, clock: Clock, deadline: Deadline) -> Metrics:
     return {**metrics, **section}
 
 
-def _made_again(job: Job, work: Work, parts: Iterable[Part | None], progress: Progress, planned: PlannedShard) -> Part:
+def _agreed(job: Job, work: Work, made: list[Part], compute: dict[str, Any] | None) -> Job:
+    """The job, all parts of which are made with this compute; with None no more of them are made.
+
+    Where all is made, whatever made it, it may be published anywhere. Raises `OutputConflict` for parts that were made
+    with another compute.
+    """
+    if compute is None:
+        check_alike(made, work.store.url)
+        return ready_job(job, work, made[0].seal["compute"] if made else compute_of(job.labeller), indexed=False)
+    for part in made:
+        check_compute(part, compute, work.store.url)
+    if job.shard_slice:
+        agree_on_job(job, work, compute)
+    return ready_job(job, work, compute, indexed=True)
+
+
+def _made_again(
+    crew: "Crew | RayCrew", parts: Iterable[Part | None], progress: Progress, planned: PlannedShard
+) -> Part:
     """A part that was lost; not by a machine of another kind than made the others."""
     for part in islice(filter(None, parts), 1):
-        check_compute(part, job.labeller, work.store.url)
-    return sealed_part(job, work, planned, progress)
+        check_compute(part, crew.compute, crew.work.store.url)
+    return crew.again(planned, progress)
 
 
 def account(job: Job, work: Work, clock: Clock, sealed: list[Part], performance: Metrics, resumed: bool) -> Metrics:

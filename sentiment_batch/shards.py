@@ -108,15 +108,15 @@ def _is_of(work: Work, planned: PlannedShard, seal: Seal, sizes: dict[str, int])
     return same and (rejects is None or sizes.get(rejects["name"]) == rejects["bytes"])
 
 
-def ready_job(job: Job, work: Work, compute: dict[str, Any], shards_left: int) -> Job:
-    """The job, which knows what it may keep of an earlier output, and has an index of it if there are shards left.
+def ready_job(job: Job, work: Work, compute: dict[str, Any], indexed: bool) -> Job:
+    """The job, which knows what it may keep of an earlier output, and, if there are rows to look up in it, an index.
 
     `compute` is what its parts are made with.
     """
     if job.since is None:
         return job
     since = ready(job.since, job.identity(), job.labeller.labels, compute, job.inputs.schema)
-    return replace(job, since=with_index(since, work.scratch) if shards_left else since)
+    return replace(job, since=with_index(since, work.scratch) if indexed else since)
 
 
 def settled_parts(
@@ -216,7 +216,7 @@ def _label_shard(job: Job, work: Work, planned: PlannedShard, progress: Tally) -
             work.withdraw(part.made)
             raise
     _check_input(job, work, planned, sealed, account["input_sha256"])  # of another run, if that one was first
-    check_compute(sealed, job.labeller, work.store.url)
+    check_compute(sealed, account["compute"], work.store.url)
     return sealed
 
 

@@ -5,11 +5,12 @@ sure to find that all is there.
 """
 
 import logging
+from typing import Any
 
 from sentiment_batch.config import ScoreOptions
 from sentiment_batch.job import Job
 from sentiment_batch.job_file import fits, job_file
-from sentiment_batch.labelling import check_alike, check_made_with, compute_of
+from sentiment_batch.labelling import check_alike, check_made_with
 from sentiment_batch.measure.metrics import Metrics
 from sentiment_batch.read.plan import PlannedShard
 from sentiment_batch.shard_slice import slice_of
@@ -21,15 +22,17 @@ from sentiment_batch.write.part import Part
 log = logging.getLogger(__name__)
 
 
-def agree_on_job(job: Job, work: Work) -> None:
+def agree_on_job(job: Job, work: Work, compute: dict[str, Any]) -> None:
     """Leave the job's options for whoever publishes it, and have its parts made by one kind of machine.
+
+    `compute` is what this slice's parts are made with.
 
     Raises `OutputConflict` if the slice that was here first computes otherwise than this one.
     """
     assert job.shard_slice, "this run does a slice"
-    made = job_file(work.claim.job_id, job.options, job.shard_slice.of, compute_of(job.labeller))
+    made = job_file(work.claim.job_id, job.options, job.shard_slice.of, compute)
     there = settle_json(work, JOB, made, fits)
-    check_made_with(there["compute"], JOB, job.labeller, work.store.url)
+    check_made_with(there["compute"], JOB, compute, work.store.url)
 
 
 def gathered_parts(

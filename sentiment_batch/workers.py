@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from sentiment_batch import stop
 from sentiment_batch.errors import EnvironmentFailure
 from sentiment_batch.job import Job
+from sentiment_batch.labelling import compute_of
 from sentiment_batch.logs import Elsewhere, pass_on, say_again
 from sentiment_batch.measure.metrics import peak_rss_bytes
 from sentiment_batch.measure.progress import Tally
@@ -46,6 +47,8 @@ _SPAWN = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
 _LINE, _ROWS, _LOADED, _SEALED, _FAILED = "line", "rows", "loaded", "sealed", "failed"
 
 Tell = Callable[[str, Any], None]
+# The job as its parts are to be made, by what they are made with, as seals say it: None if none is to be made.
+Agree = Callable[[dict[str, Any] | None], Job]
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +78,20 @@ class Crew:
         """Of all workers together."""
         return sum(worker.peak_rss_bytes for worker in self.workers)
 
+    @property
+    def at_once(self) -> int:
+        """How many shards are labelled at the same time."""
+        return len(self.workers) or 1
+
+    @property
+    def compute(self) -> dict[str, Any]:
+        """What the parts are made with, as seals say it."""
+        return compute_of(self.job.labeller)
+
+    def again(self, planned: PlannedShard, progress: Tally) -> Part:
+        """A part that was lost when all were sealed."""
+        return sealed_part(self.job, self.work, planned, progress)
+
     def sealed(self, shards: Iterable[PlannedShard], progress: Tally) -> Iterator[Part]:
         """The parts of the shards, which are begun in their order, each when it is sealed; then the workers end.
 
@@ -96,21 +113,25 @@ class Crew:
         _end(self.workers)
 
 
-def open_crew(job: Job, work: Work, shards: int) -> AbstractContextManager["Crew | RayCrew"]:
-    """What labels so many shards, on this host or on Ray; none is needed for none."""
+def open_crew(job: Job, work: Work, shards: int, agree: Agree) -> AbstractContextManager["Crew | RayCrew"]:
+    """What labels so many shards, on this host or on Ray, when it has agreed on what they are made with.
+
+    None is needed for none.
+    """
     if job.options.ray is None or not shards:
-        return local_crew(job, work, shards)
+        return local_crew(job, work, shards, agree)
     from sentiment_batch.ray_workers import ray_crew
 
-    return ray_crew(job, work, shards)
+    return ray_crew(job, work, shards, agree)
 
 
 @contextmanager
-def local_crew(job: Job, work: Work, shards: int) -> Iterator[Crew]:
+def local_crew(job: Job, work: Work, shards: int, agree: Agree) -> Iterator[Crew]:
     """What labels so many shards, with its model loaded; none is needed for none.
 
     Raises `UsageError` for more workers than GPUs, and what a worker raises. None of them is left behind the block.
     """
+    job = agree(compute_of(job.labeller) if shards else None)
     crew = Crew(job, work)
     computes = worker_computes(job.labeller.compute, job.options.workers, shards) if shards else []
     if len(computes) <= 1:

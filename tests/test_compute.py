@@ -273,7 +273,7 @@ def test_the_seals_of_int8_say_what_its_rest_is(optimized_model: Path, dtype: st
     assert found.get("float_dtype") == (labeller.compute.float_dtype if dtype == "int8" else None)
     part = Part("part-00000.parquet", 1, {"compute": {**found, "float_dtype": "float8"}})
     with pytest.raises(OutputConflict, match=f"made with openvino cpu {dtype} float8 auto"):
-        check_compute(part, labeller, "out")
+        check_compute(part, compute_of(labeller), "out")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8", "auto"])

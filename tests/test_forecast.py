@@ -171,6 +171,16 @@ def test_the_time_is_rows_times_tokens_by_pace(few: Path, planned: Callable[...,
     assert list(time["slices"]) == ["2", "8", "32"]
 
 
+def test_rows_that_are_left_out_are_not_forecast(
+    sorted_texts: list[str], tmp_path: Path, planned: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a text file that is too large to be counted in passing, too."""
+    monkeypatch.setattr(module, "_READ_BYTES", 0)
+    path = put(tmp_path / "dump.tsv", sorted_texts)
+    assert not planned(path)["rows"]["exact"]
+    assert planned(path, limit_rows=150)["rows"]["rows"] == 150
+
+
 def test_a_compressed_file_is_said_to_be_one_shard(
     sorted_texts: list[str], tmp_path: Path, planned: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:

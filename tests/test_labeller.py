@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sentiment_batch import Labeller
 from sentiment_batch import labeller as labeller_module
 from sentiment_batch.errors import InputError, ModelRefused, UsageError
-from sentiment_batch.model.cache import Cache
+from sentiment_batch.model.cache import Cache, Kept, said_type
 from sentiment_batch.model.compute import resolve_compute
 from sentiment_batch.row_findings import _wrong_label
 
@@ -125,6 +125,26 @@ def test_unknown_tokens_are_told_of_every_row_also_of_those_that_the_cache_answe
         assert labelled.column("text").to_pylist() == texts
         found.append(unknown.tolist())
     assert found == [[1, 0, 0, 2], [0, 1, 0, 2]]
+
+
+def test_a_row_that_is_kept_has_its_own_whatever_others_with_its_text_have(labeller: Labeller) -> None:
+    """Be the text known from an earlier chunk, or kept of two rows that say two things of it."""
+    cache = Cache(10, len(LABELS))
+    said = np.zeros(2, said_type(len(LABELS)))
+    said["label"], said["probabilities"] = [2, 1], [[0.1, 0.2, 0.7], [0.2, 0.6, 0.2]]
+
+    def rows_of(texts: list[str], kept: Kept | None) -> list[tuple[str, list[float]]]:
+        batch = pa.record_batch({"text": texts})
+        labelled = labeller.label(labeller.prepare(batch, cache, kept))
+        return list(zip(labelled.column("predicted_label").to_pylist(), probabilities(labelled).tolist(), strict=True))
+
+    [scored] = rows_of(["bagus"], None)
+    own = [(LABELS[one["label"]], one["probabilities"].tolist()) for one in said]
+    texts = ["bagus", "bagus", "bagus", "lambat", "lambat"]
+    found = rows_of(texts, Kept(np.array([1, 3]), said))
+    assert found == [scored, own[0], scored, own[1], own[1]]
+    found = rows_of(["kotor", "kotor"], Kept(np.array([0, 1]), said))
+    assert found == own
 
 
 def test_a_batch_has_nothing_of_the_batches_before(labeller: Labeller, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -242,6 +242,13 @@ def test_too_many_rejects(dump: Path, tmp_path: Path) -> None:
         publish(tmp_path / "out")
 
 
+def test_a_limit_of_rejects_may_be_raised(dump: Path, tmp_path: Path) -> None:
+    """It is no part of the job; the first slice's is the one that was left."""
+    leave_all(dump, tmp_path / "out", max_reject_rate=0.04)
+    options = PublishOptions(output=str(tmp_path / "out"), progress="none", max_reject_rate=0.1)
+    assert publish_job(options)["rows"]["rejected"] == 12
+
+
 def test_another_jobs_output_is_replaced_if_the_slices_were_to(
     expected: dict[str, str], dump: Path, tmp_path: Path
 ) -> None:

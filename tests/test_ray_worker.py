@@ -72,7 +72,7 @@ def test_a_shard_is_labelled_and_sealed(job: tuple[Job, Work]) -> None:
     assert isinstance(loaded.result, Loaded)
     assert loaded.result.in_seals["engine"] == "torch"
     for planned in planned_shards(*job):
-        *before, told = found.label(planned)
+        *before, told = found.label(planned, None)
         assert isinstance(told.result, Sealed)
         assert told.result.part.seal["shard"] == planned.index
         assert sum(each.rows for each in (*before, told)) == planned.shard.rows
@@ -86,7 +86,7 @@ def test_it_tells_of_its_rows_meanwhile(job: tuple[Job, Work], monkeypatch: pyte
     job[0].labeller.hook = slow  # type: ignore[attr-defined]
     found = worker(job)
     last(found.load())
-    told = list(found.label(planned_shards(*job)[0]))
+    told = list(found.label(planned_shards(*job)[0], None))
     assert len([each for each in told if each.rows]) >= 2
     assert [bool(each.result) for each in told] == [False] * (len(told) - 1) + [True]
 
@@ -104,14 +104,14 @@ def test_its_lines_are_told(job: tuple[Job, Work], monkeypatch: pytest.MonkeyPat
         assert passed["level"] == level
         line = logging.LogRecord("name", logging.WARNING, "file", 1, "a line", (), None)
         passed["tell"](line)
-        assert last(found.label(planned_shards(*job)[0])).lines == [line]
+        assert last(found.label(planned_shards(*job)[0], None)).lines == [line]
 
 
 def test_an_error_is_told_and_not_raised(job: tuple[Job, Work]) -> None:
     job[0].labeller.hook = refuse  # type: ignore[attr-defined]
     found = worker(job)
     last(found.load())
-    told = last(found.label(planned_shards(*job)[0]))
+    told = last(found.label(planned_shards(*job)[0], None))
     assert type(raised(told)) is ModelRefused
     assert told.failed
     assert "in refuse" in told.failed[1]
@@ -154,7 +154,7 @@ def test_inputs_may_be_named_from_the_drivers_folder(
     monkeypatch.chdir("/")
     found = RayWorker(0, 1, __version__, given)
     assert isinstance(last(found.load()).result, Loaded)
-    assert isinstance(last(found.label(planned_shards(*job)[0])).result, Sealed)
+    assert isinstance(last(found.label(planned_shards(*job)[0], None)).result, Sealed)
 
 
 def test_variables_of_the_driver_that_a_node_has_not_set(
@@ -177,7 +177,7 @@ def test_an_output_that_was_taken_over(job: tuple[Job, Work]) -> None:
     found = worker(job)
     last(found.load())
     (job[1].folder / ".claim.json").write_text('{"job_id": "another"}')
-    assert type(raised(last(found.label(planned_shards(*job)[0])))) is OutputConflict
+    assert type(raised(last(found.label(planned_shards(*job)[0], None)))) is OutputConflict
     assert not list(job[1].folder.glob("part-*"))
 
 
@@ -187,5 +187,5 @@ def test_a_scratch_folder_that_a_newer_run_removed(job: tuple[Job, Work]) -> Non
     last(found.load())
     planned = planned_shards(*job)[0]
     job[1].scratch.rename(job[1].scratch.with_name("elsewhere"))
-    assert type(raised(last(found.label(planned)))) is FileNotFoundError
+    assert type(raised(last(found.label(planned, None)))) is FileNotFoundError
     assert not list(job[1].folder.glob("part-*"))

@@ -11,7 +11,8 @@ import pytest
 from faults import stub
 from faults.jobs import data_files, write_dump
 
-from sentiment_batch import ray_worker, ray_workers
+from sentiment_batch import ray_worker, ray_workers, shards, workers
+from sentiment_batch import score as score_job
 from sentiment_batch.config import ScoreOptions
 from sentiment_batch.errors import EnvironmentFailure, ModelRefused, TooManyRejects, UsageError
 from sentiment_batch.measure.progress import Progress
@@ -269,3 +270,49 @@ def test_where_all_is_sealed_no_worker_is_begun(run: Any, expected: dict[str, st
     assert run()["run"]["resumed"]
     assert data_files(tmp_path / "out") == expected
     assert not run.ray.begun
+
+
+@pytest.fixture
+def driver_of_another_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One on whose host the model could not be labelled with at all."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("what the driver would compute on is not asked for")
+
+    for module in (score_job, workers):
+        monkeypatch.setattr(module, "compute_of", refuse)
+
+
+@pytest.mark.usefixtures("driver_of_another_kind")
+def test_what_parts_are_made_with_is_the_workers_word(run: Any, tmp_path: Path) -> None:
+    """Of a job that goes on, and of an earlier output, of which it keeps what it can."""
+
+    def lose(worker: Any, name: str, told: Told) -> bool:
+        return name == "label" and bool(told.result) and told.result.part.seal["shard"] == 3
+
+    with pytest.raises(EnvironmentFailure):
+        run(lose, out="first")
+    (tmp_path / ".first.wip" / "part-00004.parquet").unlink(missing_ok=True)
+    assert run(out="first")["run"]["resumed"]
+    metrics = run(out="second", since=str(tmp_path / "first"), key=("id",))
+    assert metrics["since"]["rows_kept"] == metrics["rows"]["scored"] > 0
+    assert "why_none_kept" not in metrics["since"]
+
+
+@pytest.mark.usefixtures("driver_of_another_kind")
+def test_a_part_that_is_lost_when_all_are_sealed_is_made_by_a_worker(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+    whole = shards.missing
+
+    def take_one(*given: Any) -> Any:
+        if not taken:
+            taken.append((tmp_path / ".out.wip" / "part-00002.parquet").unlink())
+        return whole(*given)
+
+    monkeypatch.setattr(shards, "missing", take_one)
+    metrics = run()
+    assert taken
+    assert metrics["rows"]["in"] == ROWS
+    assert metrics["performance"]["rows_per_second"] > 0

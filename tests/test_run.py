@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -192,6 +193,19 @@ def test_each_step_writes_its_own_metrics_too(job: Path, tmp_path: Path, program
     assert program("run", job, "--metrics", "run.json").code == 0
     score, run = (json.loads((tmp_path / name).read_text()) for name in ("score.json", "run.json"))
     assert run["steps"]["score"] == score
+
+
+def test_a_slice_is_no_output_yet(job: Path, tmp_path: Path, program: Program) -> None:
+    """A machine that waits for the labels is not told that they are there."""
+    files = ("--metrics", "run.json", "--xcom", "x.json", "--prometheus", "p.prom")
+    for number, published in enumerate((False, True), 1):
+        setting = ("--set", f"score.shard_slice={number}/2", "--set", "score.shard_rows=20")
+        assert program("run", job, *setting, *files).code == 0
+        metrics, told = (json.loads((tmp_path / name).read_text()) for name in ("run.json", "x.json"))
+        assert ("score" in metrics["outputs"]) is ("score" in told["outputs"]) is published
+        assert told["slice"]["published"] is published
+        [line] = re.findall(r"^sentiment_batch_published\{.*", (tmp_path / "p.prom").read_text(), re.MULTILINE)
+        assert line.endswith(f" {int(published)}")
 
 
 def test_what_was_done_before_a_failure_is_in_its_metrics(job: Path, tmp_path: Path, program: Program) -> None:

@@ -504,8 +504,8 @@ def test_where_the_index_is_out_of_reach_it_is_made_again(tmp_path: Path, monkey
     alone = labelled(dump, "stub", tmp_path / "alone", **options)
     ready_job = job.ready_job
 
-    def without_index(*given: Any) -> Any:
-        ready = ready_job(*given)
+    def without_index(*given: Any, **how: Any) -> Any:
+        ready = ready_job(*given, **how)
         shutil.rmtree(ready.since.known.folder)
         return ready
 

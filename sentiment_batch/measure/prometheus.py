@@ -21,6 +21,7 @@ _INFO = ("engine", "device", "dtype", "base_model", "digest")
 _HELP = {  # in the order in which they are written
     "last_run_timestamp_seconds": "When the command ended, in seconds since 1970.",
     "last_success_timestamp_seconds": "When the command ended, if it was with exit code 0.",
+    "published": "Of a slice: 1 if its job is published, else 0.",
     "success": "1 if the exit code is 0, else 0; of a step of a run, of the step.",
     "exit_code": "The exit code, or of a step of a run the one that it would have had alone.",
     "done_already": "1 if there was nothing to do, and the figures are those of the run that did it.",
@@ -122,6 +123,7 @@ def _of_document(metrics: dict[str, Any]) -> Iterator[_Sample]:
     info["night"] = metrics.get("drift", {}).get("night", {}).get("path")
     yield _Sample("info", 1, {name: shown(value) for name, value in info.items() if value is not None})
     yield _Sample("done_already", bool(metrics.get("already_done")))
+    yield _Sample("published", metrics.get("slice", {}).get("published"))
     yield _Sample("ended_timestamp_seconds", datetime.fromisoformat(run["ended_at"]).timestamp())
     yield _Sample("duration_seconds", run["seconds"])
     yield _Sample("resumed", run["resumed"])

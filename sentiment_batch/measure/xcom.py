@@ -32,7 +32,7 @@ def xcom_text(metrics: dict[str, Any], output: str | None) -> str:
         "output": output,
         "job_ids": ids,
         "outputs": metrics.get("outputs"),
-        "slice": metrics.get("slice"),
+        "slice": next((each["slice"] for each in (metrics, *steps.values()) if "slice" in each), None),
     }
     told = {name: value for name, value in found.items() if value not in (None, "", {})}
     size, left_out = _bytes(told) + _bytes({"left_out": 999}), 0
