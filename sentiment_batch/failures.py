@@ -33,7 +33,7 @@ def attempt(work: Callable[[], Result]) -> Result | Failure:
     """What the work returns, or why it did not. The command line's own errors pass as they are."""
     try:
         return work()
-    except (click.ClickException, KeyboardInterrupt, SystemExit):
+    except (click.ClickException, click.Abort, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic of a library in Rust is no Exception
         return failure_of(error)

@@ -20,7 +20,7 @@ from sentiment_batch.write.store import Store, parsed, read_json
 
 FORMAT = 1
 _OF_A_RUN = {
-    *("output", "shard_slice", "workers", "deadline"),
+    *("output", "shard_slice", "workers", "ray", "deadline"),
     *(each.name for kind in (LogOptions, MetricsOptions) for each in fields(kind)),
 }
 _KINDS = {each.name: each.type for each in fields(ScoreOptions) if each.name not in _OF_A_RUN}
