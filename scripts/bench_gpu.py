@@ -492,9 +492,10 @@ def resumed(bench: Bench) -> Iterator[Figure]:
     class Interrupted(Exception):
         pass
 
-    label, calls = Labeller.label, []
+    label: Any = Labeller.label_and_count
+    calls: list[int] = []
 
-    def interrupted(labeller: Labeller, *arguments: Any) -> pa.RecordBatch:
+    def interrupted(labeller: Labeller, *arguments: Any) -> Any:
         calls.append(1)
         if len(calls) > 2:
             raise Interrupted
@@ -502,7 +503,7 @@ def resumed(bench: Bench) -> Iterator[Figure]:
 
     cut = {"shard_rows": bench.sizes.chunk_rows, "limit_rows": 4 * bench.sizes.chunk_rows}
     score(bench.options("uninterrupted", **cut))
-    with mock.patch.object(Labeller, "label", interrupted), suppress(Interrupted):
+    with mock.patch.object(Labeller, "label_and_count", interrupted), suppress(Interrupted):
         score(bench.options("resumed", **cut))
     metrics = score(bench.options("resumed", **cut))
     assert metrics["run"]["resumed"], "nothing was there to go on behind"
