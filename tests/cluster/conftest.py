@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from faults.jobs import OPTIONS, write_dump
-from faults.processes import processes
+from faults.processes import processes, stat
 
 TESTS = Path(__file__).parents[1]
 ROWS, SHARDS, CHUNKS = 200, 7, 20
@@ -114,8 +114,17 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def actors() -> list[int]:
-    """The processes of our workers, as Ray names them."""
-    return [pid for pid, _ in processes() if b"ray::RayWorker" in _cmdline(pid)]
+    """The workers on this cluster: another one may be on the host, of another run of the tests."""
+    return [pid for pid, fields in processes() if is_worker(pid) and _parent(int(fields[1])) == os.getpid()]
+
+
+def is_worker(pid: int) -> bool:
+    """By the name that Ray gives to the process."""
+    return b"ray::RayWorker" in _cmdline(pid)
+
+
+def _parent(pid: int) -> int:
+    return int((stat(pid) or ["", "0"])[1])
 
 
 def _cmdline(pid: int) -> bytes:

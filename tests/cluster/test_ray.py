@@ -14,7 +14,7 @@ import pytest
 from faults.jobs import data_files, objects
 from faults.processes import is_alive, processes
 
-from cluster.conftest import CHUNKS, ROWS, SHARDS, TESTS, Start, actors, add_node, wait_until
+from cluster.conftest import CHUNKS, ROWS, SHARDS, TESTS, Start, actors, add_node, is_worker, wait_until
 
 SHARD_CHUNKS = 3
 SLOW = 0.15
@@ -54,9 +54,9 @@ def test_the_same_bytes_as_without_ray(start: Start, expected: dict[str, str], t
     assert "done already" in again.err.read_text(), "it is the same job"
 
 
-def test_in_a_bucket(start: Start, bucket: str, tmp_path: Path) -> None:
+def test_in_a_bucket(start: Start, nodes: Any, bucket: str, tmp_path: Path) -> None:
     assert start("", "--ray", None, "--workers", 1, out=f"{bucket}/alone").ended() == 0
-    run = start(slow(tmp_path, 0), out=f"{bucket}/two", ray="auto")
+    run = start(slow(tmp_path, 0), out=f"{bucket}/two", ray="auto", RAY_ADDRESS=nodes.address)
     assert run.ended() == 0, run.err.read_text()
     assert objects(f"{bucket}/two") == objects(f"{bucket}/alone")
     assert len([name for name in objects(f"{bucket}/two") if name.endswith(".parquet")]) == SHARDS
@@ -255,8 +255,9 @@ def test_local(start: Start, expected: dict[str, str], tmp_path: Path) -> None:
 def test_local_ends_with_its_driver(start: Start, tmp_path: Path) -> None:
     run = start(slow(tmp_path, 1), ray="local")
     run.wait_for(lambda: run.sealed())
-    assert len(rays_of(run.process.pid)) > 4
+    theirs = [pid for pid in rays_of(run.process.pid) if is_worker(pid)]
+    assert len(theirs) == 2
     run.process.kill()
     killed = time.monotonic()
-    wait_until(lambda: not actors())
+    wait_until(lambda: not any(map(is_alive, theirs)))
     print(f"the workers of the killed driver ended in {time.monotonic() - killed:.1f} s")
