@@ -27,15 +27,8 @@ LOG_FILE = "log_file"
 _FILES = ("metrics", "prometheus", "xcom")  # the metrics first: what is asked for since long must not wait
 
 _READ = ("input", "data", "train", "valid", "calibration", "job")  # options whose files must not be written over
-_FOLDERS = (
-    "night",
-    "before",
-    "old",
-    "new",
-    "model",
-    "gate_baseline",
-    "since",
-)  # and those to which nothing may be added
+# and those to which nothing may be added
+_FOLDERS = ("night", "before", "old", "new", "model", "gate_baseline", "since")
 
 log = logging.getLogger(__name__)
 

@@ -41,7 +41,7 @@ class Sample:
     @property
     def texts(self) -> pa.Array:
         """Every text of the sample once, without the blank ones."""
-        texts = [as_strings(_plain(batch.column(0))) for batch in self.batches]
+        texts = [as_strings(batch.column(0)) for batch in self.batches]
         return pa.chunked_array(texts, pa.string()).take(pa.array(self.firsts)).combine_chunks()
 
     def tokens_of_texts(self) -> Estimate:
@@ -119,7 +119,7 @@ def _count(job: Job, run: Iterator[pa.Array]) -> tuple[int, int]:
     cache = Cache(job.options.cache_rows, len(job.labeller.labels))
     labelled = rows = 0
     for column in run:
-        texts = [text for text in pc.unique(as_strings(_plain(column))).to_pylist() if text and text.strip()]
+        texts = [text for text in pc.unique(as_strings(column)).to_pylist() if text and text.strip()]
         labelled += len(texts) - int(cache.places(texts).known.sum())
         rows += len(column)
     return labelled, rows
@@ -143,16 +143,12 @@ def _firsts(batches: list[pa.RecordBatch], tokens: np.ndarray) -> np.ndarray:
     found = []
     row = 0
     for batch in batches:
-        for text in as_strings(_plain(batch.column(0))).to_pylist():
+        for text in as_strings(batch.column(0)).to_pylist():
             if tokens[row] and text not in seen:
                 seen.add(text)
                 found.append(row)
             row += 1
     return np.array(found, np.int64)
-
-
-def _plain(column: pa.Array) -> pa.Array:
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
 def _numbers(column: pa.Array) -> np.ndarray:

@@ -23,7 +23,7 @@ from sentiment_batch.model.graphs import Graphs, digest_with_graphs, find_graphs
 from sentiment_batch.model.tokens import TokenIds, chosen, count_token, load_tokenizer, tokenise
 from sentiment_batch.read.columns import shown_columns
 from sentiment_batch.read.split import same_but_for_case
-from sentiment_batch.read.texts import is_text
+from sentiment_batch.read.texts import as_strings, is_text
 
 STATUSES = ("ok", "empty_text", "null_text", "nonfinite_score")
 _OK, _EMPTY, _NULL, _NONFINITE = range(4)
@@ -201,10 +201,7 @@ class Labeller:
         `kept`: what is said of that row is said of all others with the text, but for those that are kept themselves.
         """
         cache = cache or Cache(0, len(self.labels))
-        column = batch.column(self.text_column)
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        encoded = pc.dictionary_encode(pc.cast(column, pa.string()))
+        encoded = pc.dictionary_encode(as_strings(batch.column(self.text_column)))
         texts = encoded.dictionary.to_pylist()
         number_of = pc.fill_null(encoded.indices, len(texts)).to_numpy(zero_copy_only=False)
         blank = np.fromiter((not text.strip() for text in texts), bool, len(texts))

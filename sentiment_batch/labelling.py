@@ -53,7 +53,7 @@ def labelled_chunks(
     A text that comes again in a later chunk is not labelled again, if it is one of the `cache_rows` seen last. The last
     bits of its probabilities are those of the batch that it was in at first. So let the chunks be a piece of work that
     is done as a whole: begun again with its first chunk after a kill, it has the same bytes. A row that is kept, as
-    `kept_of` says, has what the earlier output says of it, if no earlier chunk has its text.
+    `kept_of` says, has what the earlier output says of it.
 
     The progress counts rows batch by batch, as if each distinct text stood for as many rows: on a slow machine a chunk
     takes an hour.

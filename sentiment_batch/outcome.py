@@ -36,7 +36,8 @@ def run_job(
     output, clock = getattr(options, "output", None), Clock()
 
     def work() -> dict[str, Any]:
-        check_files(options, [output])
+        if isinstance(checked, Failure):
+            raise checked.error
         return job(options)
 
     def tell_overdue(stopped: Stopped) -> None:

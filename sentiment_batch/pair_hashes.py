@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sentiment_batch.read.texts import written_out
+
 HASH = np.dtype("S16")  # sorted and compared as bytes; those at the end that are zero count like any other
 _STRINGS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 _BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
@@ -47,8 +49,7 @@ def pair_hashes(keys: list[pa.Array], texts: pa.Array) -> tuple[np.ndarray, np.n
 
 def _as_bytes(values: pa.Array) -> pa.Array:
     """Large binary; of two values of one kind the bytes are the same if the values are."""
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
+    values = written_out(values)
     kind = values.type
     if any(check(kind) for check in _TIMES):
         return _of_numbers(values.view(pa.int32() if kind.bit_width == 32 else pa.int64()))

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, chdir, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from sentiment_batch import stop
 from sentiment_batch.cores import usable_cores
 from sentiment_batch.errors import EnvironmentFailure, Stopped, UsageError
 from sentiment_batch.logs import one_line
+from sentiment_batch.worker import variables_kept
 
 LOCAL = "local"
 _PATIENCE_SECONDS = 60.0
@@ -100,7 +101,7 @@ def _living(ray: Any, arguments: dict[str, Any]) -> Iterator[None]:
     over = threading.Event()
     thread = threading.Thread(target=_live, args=(ray, arguments, begun, over), daemon=True)
     try:
-        with _working_folder(_NO_MODULES), _signals_kept():
+        with chdir(_NO_MODULES), _signals_kept():
             thread.start()
             _wait_for(begun, arguments["address"])
         yield
@@ -154,20 +155,16 @@ def _of_this_host() -> Iterator[dict[str, Any]]:
     ours = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     if _NICENESS not in os.environ:
         ours[_NICENESS] = "0"  # as of any worker; by itself it is 15, and all that runs on the host comes first
-    before = {name: os.environ.get(name) for name in (*ours, "RAY_AUTH_MODE")}  # which Ray may set
-    os.environ.update(ours)
     try:
-        yield {
-            "num_cpus": usable_cores(),
-            "object_store_memory": _OBJECT_STORE_BYTES,
-            "include_dashboard": False,
-            "_temp_dir": folder,
-        }
+        with variables_kept(*ours, "RAY_AUTH_MODE"):  # which Ray may set
+            os.environ.update(ours)
+            yield {
+                "num_cpus": usable_cores(),
+                "object_store_memory": _OBJECT_STORE_BYTES,
+                "include_dashboard": False,
+                "_temp_dir": folder,
+            }
     finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -180,16 +177,6 @@ def _signals_kept() -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread() and before is not None:
             signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _working_folder(path: str) -> Iterator[None]:
-    before = os.getcwd()
-    os.chdir(path)
-    try:
-        yield
-    finally:
-        os.chdir(before)
 
 
 def _quiet() -> None:

@@ -76,10 +76,10 @@ class RayCrew:
     losses: Counter[str] = field(default_factory=Counter)  # by what the worker did
     in_seals: dict[str, Any] | None = None  # what all of them compute on, as seals say it
     waits_since: float | None = None
+    since: Any = None  # what Ray gives for what the job keeps of an earlier output
 
     def __post_init__(self) -> None:
         self.sent = self.ray.put(packed(self.job, self.work))
-        self.since = self.ray.put(None)
 
     def agree_by(self, agree: Agree) -> None:
         """Have the job as its parts are to be made, now that a worker is ready and tells what they are made with."""

@@ -117,13 +117,14 @@ def _label(job: Job, work: Work, clock: Clock, deadline: Deadline) -> Metrics:
     parts: list[Part | None] = [None] * len(shards)
     for planned, part in zip(mine, adopted_parts(work, mine), strict=True):
         parts[planned.index] = part
-    adopted = [part.seal for part in parts if part]
+    made = [part for part in parts if part]
+    adopted = [part.seal for part in made]
     left = [planned for planned in mine if parts[planned.index] is None]
     if adopted:
         log.info("going on: %d of %d parts were sealed by an earlier run", len(adopted), len(mine))
     done, bad = sum(seal["rows_in"] for seal in adopted), sum(map(_without_fair_label, adopted))
     total = sum(planned.shard.rows for planned in shards)
-    agree = partial(_agreed, job, work, [part for part in parts if part])
+    agree = partial(_agreed, job, work, made)
     with open_crew(job, work, len(left), agree) as crew:
         job = crew.job
         started = time.perf_counter()
@@ -150,8 +151,8 @@ def _label(job: Job, work: Work, clock: Clock, deadline: Deadline) -> Metrics:
     metrics = account(job, work, clock, sealed, performance, bool(adopted))
     if gathered:
         return {**commit(job, work, metrics, sealed), **slice_section(job.options, len(shards))}
-    if there == len(shards) and (made := work.published()) is not None:
-        return done_already(job.options, made)
+    if there == len(shards) and (finished := work.published()) is not None:
+        return done_already(job.options, finished)
     section = slice_section(job.options, len(shards), there)
     say_end(section, work)
     return {**metrics, **section}

@@ -27,7 +27,7 @@ from sentiment_batch.read.chunk import Shard
 from sentiment_batch.read.inputs import InputFile
 from sentiment_batch.read.plan import PlannedShard, plan, read_chunks, shard_sha256
 from sentiment_batch.since import Since, ready, with_index
-from sentiment_batch.write.claim import JOB_ID, PLAN, job_id, turn_of
+from sentiment_batch.write.claim import JOB_ID, PLAN, is_claim, job_id, turn_of
 from sentiment_batch.write.commit import Work, settle_json, work_store
 from sentiment_batch.write.manifest import missing
 from sentiment_batch.write.part import Part, PartWriter, Seal, hashed, part_name, read_part
@@ -44,8 +44,10 @@ def noted_by_earlier_run(
     options: ScoreOptions, labeller: Labeller, since: Since | None, files: tuple[InputFile, ...]
 ) -> dict[str, Any] | None:
     """What an earlier run of this very job noted of its inputs, if it came as far as a plan (`Inputs.noted`)."""
-    known = job_id(identity_of(options, labeller, since, files))
     there = read_json(work_store(options.output), PLAN)
+    if not is_claim(there):  # as in most runs: the identity of thousands of files takes a moment
+        return None
+    known = job_id(identity_of(options, labeller, since, files))
     return dict(there["inputs"]) if turn_of(there)[0] == known and _is_whole_plan(there) else None
 
 
@@ -131,7 +133,6 @@ def settled_parts(
     Parts of other runs are read through for this, and their input too: it may have been edited in place. Several at a
     time, for reading them takes a core each.
     """
-
     work.check_unannounced()
     gone = missing(work.store, [part for part in parts if part], work.check_held)
 

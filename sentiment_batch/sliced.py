@@ -25,9 +25,8 @@ log = logging.getLogger(__name__)
 def agree_on_job(job: Job, work: Work, compute: dict[str, Any]) -> None:
     """Leave the job's options for whoever publishes it, and have its parts made by one kind of machine.
 
-    `compute` is what this slice's parts are made with.
-
-    Raises `OutputConflict` if the slice that was here first computes otherwise than this one.
+    `compute` is what this slice's parts are made with. Raises `OutputConflict` if the slice that was here first
+    computes otherwise than this one.
     """
     assert job.shard_slice, "this run does a slice"
     made = job_file(work.claim.job_id, job.options, job.shard_slice.of, compute)

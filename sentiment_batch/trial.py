@@ -14,6 +14,7 @@ from sentiment_batch.job import Job
 from sentiment_batch.labeller import Labeller
 from sentiment_batch.labelling import labelled_chunks
 from sentiment_batch.read.chunk import Chunk
+from sentiment_batch.worker import Rows
 from sentiment_batch.write.part import PartWriter, part_name
 from sentiment_batch.write.store import Folder
 
@@ -29,13 +30,6 @@ class Piece(NamedTuple):
     texts: int
     tokens: int
     seconds: float
-
-
-class _Nobody:
-    """Is told of rows, and does not care."""
-
-    def add(self, count: int) -> None:
-        """Nothing."""
 
 
 def calibrate(labeller: Labeller, texts: list[str], seconds: float, most: int) -> list[Piece]:
@@ -56,7 +50,7 @@ def calibrate(labeller: Labeller, texts: list[str], seconds: float, most: int) -
         texts, size, column, lambda: len(found) < _MOST and (len(found) < _FEWEST or time.perf_counter() < end)
     )
     before = None
-    for labelled in labelled_chunks(chunks, labeller, _Nobody(), 0):
+    for labelled in labelled_chunks(chunks, labeller, Rows(lambda _: None), 0):
         now = time.perf_counter()
         tokens = labelled.batch.column(f"{labeller.options.prefix}n_tokens")
         if before is not None:

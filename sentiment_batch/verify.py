@@ -24,6 +24,7 @@ from sentiment_batch.input_findings import (
 )
 from sentiment_batch.logs import one_line
 from sentiment_batch.measure.metrics import Clock, Metrics, document, failure
+from sentiment_batch.measure.words import some
 from sentiment_batch.part_findings import ROWS, wrong_counts, wrong_histograms, wrong_part
 from sentiment_batch.published import check_is_output, read_manifest
 from sentiment_batch.read.chunk import Shard
@@ -87,7 +88,7 @@ def verify(options: VerifyOptions) -> Metrics:
 def summary(metrics: Metrics, output: str | None) -> str:
     """What was recounted, in a few lines for a person."""
     rows, recounted = metrics["rows"], metrics["recounted"]
-    files = f"{_some(recounted['parts'], 'part')}, {_some(recounted['rejects_files'], 'file')} of rejects"
+    files = f"{some(recounted['parts'], 'part')}, {some(recounted['rejects_files'], 'file')} of rejects"
     inputs = f"{recounted['inputs']:,} read again, row by row"
     lines = {
         "verified": f"{output} is as it was published",
@@ -96,10 +97,6 @@ def summary(metrics: Metrics, output: str | None) -> str:
         "inputs": inputs if metrics["inputs_checked"] else "not looked at: the output alone was recounted",
     }
     return "\n".join(f"{name:<10}{one_line(text)}" for name, text in lines.items())
-
-
-def _some(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _refusal(store: Store, clock: Clock, findings: list[str], what_helps: str) -> InputError:

@@ -1,8 +1,10 @@
 """What a process does that labels shards for another one, whoever began it."""
 
 import logging
+import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sentiment_batch.errors import ModelRefused, SentimentBatchError
@@ -18,6 +20,19 @@ class Rows:
     """Tells somebody of rows: a `Tally`."""
 
     add: Callable[[int], None]
+
+
+@contextmanager
+def variables_kept(*names: str) -> Iterator[None]:
+    """What becomes of these variables of the environment in the block is undone behind it."""
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def check_same(

@@ -34,7 +34,7 @@ from sentiment_batch.measure.progress import Tally
 from sentiment_batch.model.compute import Compute, worker_computes
 from sentiment_batch.read.plan import PlannedShard
 from sentiment_batch.shards import sealed_part
-from sentiment_batch.worker import Rows, check_same, sendable
+from sentiment_batch.worker import Rows, check_same, sendable, variables_kept
 from sentiment_batch.write.commit import Work
 from sentiment_batch.write.part import Part
 
@@ -177,14 +177,9 @@ def _begun(work: Work, number: int, compute: Compute) -> _Worker:
 @contextmanager
 def _safe_path() -> Iterator[None]:
     """A Python that is begun in the block finds no module in the working folder: a stranger's dump may lie there."""
-    before = os.environ.get(_SAFE_PATH)
-    os.environ[_SAFE_PATH] = "1"
-    try:
+    with variables_kept(_SAFE_PATH):
+        os.environ[_SAFE_PATH] = "1"
         yield
-    finally:
-        os.environ.pop(_SAFE_PATH)
-        if before is not None:
-            os.environ[_SAFE_PATH] = before
 
 
 def _hand(worker: _Worker, planned: PlannedShard | None) -> int:

@@ -80,9 +80,7 @@ def test_without_a_deadline_there_is_always_time() -> None:
 @pytest.fixture(autouse=True)
 def _stub(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the place of the model, which is put back afterwards."""
-    for place, name in stub.places():
-        monkeypatch.setattr(place, name, getattr(place, name))
-    stub.install()
+    stub.install_for(monkeypatch)
 
 
 @pytest.fixture

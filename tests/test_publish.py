@@ -28,9 +28,7 @@ from sentiment_batch.write.lock import lock
 @pytest.fixture(autouse=True)
 def _stub(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the place of the model, which is put back afterwards."""
-    for place, name in stub.places():
-        monkeypatch.setattr(place, name, getattr(place, name))
-    stub.install()
+    stub.install_for(monkeypatch)
     monkeypatch.setattr(shared, "_PATIENCE", 0.0)
 
 

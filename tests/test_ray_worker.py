@@ -36,9 +36,7 @@ def _logs_and_folder_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Job, Work]]:
-    for module, name in stub.places():
-        monkeypatch.setattr(module, name, getattr(module, name))
-    stub.install()
+    stub.install_for(monkeypatch)
     (tmp_path / "stub").mkdir()
     dump, out = write_dump(tmp_path / "dump.tsv", ROWS), str(tmp_path / "out")
     options = ScoreOptions(input=(str(dump),), model=str(tmp_path / "stub"), output=out, shard_rows=30, chunk_rows=10)

@@ -94,9 +94,7 @@ Run = Callable[..., dict[str, Any]]
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """`run(lose, ...)`: a job on such a Ray, which is `run.ray` then."""
-    for module, name in stub.places():
-        monkeypatch.setattr(module, name, getattr(module, name))
-    stub.install()
+    stub.install_for(monkeypatch)
     monkeypatch.setattr(ray_worker, "pass_on", lambda *_: None)
     monkeypatch.setattr(ray_worker, "_TELL_SECONDS", 0.001)
     (tmp_path / "stub").mkdir()

@@ -480,9 +480,7 @@ def test_a_part_that_is_lost_behind_all_others_is_made_again(
 @pytest.fixture
 def stubbed(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a worker has, too."""
-    for module, name in stub.places():
-        monkeypatch.setattr(module, name, getattr(module, name))  # put back afterwards
-    stub.install()
+    stub.install_for(monkeypatch)
 
 
 @pytest.mark.usefixtures("stubbed")

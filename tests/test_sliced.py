@@ -35,9 +35,7 @@ OPTIONS = {"shard_rows": 30, "chunk_rows": 10, "max_reject_rate": 0.5, "progress
 @pytest.fixture(autouse=True)
 def _stub(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the place of the model, which is put back afterwards; and nobody waits for long."""
-    for place, name in stub.places():
-        monkeypatch.setattr(place, name, getattr(place, name))
-    stub.install()
+    stub.install_for(monkeypatch)
     monkeypatch.setattr(shared, "_PATIENCE", 0.0)
 
 

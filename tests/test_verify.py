@@ -41,9 +41,7 @@ ROWS = 90
 
 @pytest.fixture(autouse=True)
 def _stub(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in stub.places():
-        monkeypatch.setattr(module, name, getattr(module, name))  # put back afterwards
-    stub.install()
+    stub.install_for(monkeypatch)
 
 
 def write_tsv(path: Path) -> Path:

@@ -49,9 +49,7 @@ Install = Callable[..., None]
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Install:
     """`install(hook)`: the stub in the place of the model, which calls the hook before each chunk."""
-    for module, name in stub.places():
-        monkeypatch.setattr(module, name, getattr(module, name))  # put back afterwards
-    stub.install()
+    stub.install_for(monkeypatch)
     return stub.install
 
 

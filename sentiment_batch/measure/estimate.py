@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-_Z = 1.959964  # of a normal distribution 95 % lie within so many standard deviations
+from sentiment_batch.measure.evaluation import DEVIATIONS
 
 
 class Estimate(NamedTuple):
@@ -53,9 +53,10 @@ def students_t(freedom: int) -> float:
     known = {1: 12.706, 2: 4.303, 3: 3.182}
     if freedom in known:
         return known[freedom]
-    first = (_Z**3 + _Z) / 4
-    second = (5 * _Z**5 + 16 * _Z**3 + 3 * _Z) / 96
-    return _Z + first / freedom + second / freedom**2
+    normal = DEVIATIONS
+    first = (normal**3 + normal) / 4
+    second = (5 * normal**5 + 16 * normal**3 + 3 * normal) / 96
+    return normal + first / freedom + second / freedom**2
 
 
 def of_pieces(amounts: Sequence[float], seconds: Sequence[float]) -> Estimate:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sentiment_batch.logs import one_line
+from sentiment_batch.measure.words import some
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -34,7 +35,7 @@ def table(metrics: dict[str, Any], output: str | None) -> str:
 
 def _files(rows: dict[str, Any]) -> str:
     packed = f", {rows['compressed_files']:,} compressed" if rows["compressed_files"] else ""
-    return f"{_some(rows['files'], 'file')}{packed}, {size(rows['bytes'])}"
+    return f"{some(rows['files'], 'file')}{packed}, {size(rows['bytes'])}"
 
 
 def _rows(rows: dict[str, Any]) -> str:
@@ -102,10 +103,6 @@ def _disk(disk: dict[str, Any], output: str | None) -> str:
 def _between(figures: dict[str, Any], said: Callable[[float], str]) -> str:
     low, high = ("?" if end is None else said(end) for end in (figures["low"], figures["high"]))
     return f"{low} to {high}"
-
-
-def _some(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def size(count: float) -> str:

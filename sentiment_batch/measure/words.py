@@ -45,6 +45,11 @@ def number(value: float | None) -> str:
     return _NONE if value is None else f"{value:,.0f}" if isinstance(value, int) or value >= 100 else f"{value:,.1f}"
 
 
+def some(count: int, what: str) -> str:
+    """So many of them."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def about(count: int) -> str:
     """A number of rows where there is little room."""
     if count < 10_000:

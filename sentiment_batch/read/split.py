@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from sentiment_batch.config import ReadOptions
 from sentiment_batch.errors import InputError
@@ -156,9 +155,7 @@ def label_names(column: pa.Array, path: str, row: int, name: str, option: str = 
 
 
 def _names(column: pa.Array) -> list[str | None]:
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    return list(pc.cast(column, pa.string()).to_pylist())
+    return list(as_strings(column).to_pylist())
 
 
 def shown_label(label: str | None) -> str:

@@ -21,9 +21,14 @@ def is_text(type: pa.DataType) -> bool:
     return bool(pa.types.is_string(type) or pa.types.is_large_string(type) or pa.types.is_string_view(type))
 
 
+def written_out(column: pa.Array) -> pa.Array:
+    """The column with its values themselves, if it is a dictionary: Arrow casts to the type of these alone."""
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
 def as_strings(column: pa.Array) -> pa.Array:
     """The column as plain strings."""
-    return column if pa.types.is_string(column.type) else pc.cast(column, pa.string())
+    return column if pa.types.is_string(column.type) else pc.cast(written_out(column), pa.string())
 
 
 def text_batches(

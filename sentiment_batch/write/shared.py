@@ -33,9 +33,8 @@ from sentiment_batch.write.lock import OF_SLICES, Lock, lock
 from sentiment_batch.write.store import Folder, read_json
 
 _PATIENCE = 3.0  # seconds of waiting, as they are asked for: nobody looks at a clock
-_PATIENCE_WITH_SLICES = (
-    600.0  # one of which commits, or empties a folder: what it does takes as long as reading all parts
-)
+# with slices, one of which commits, or empties a folder: what it does takes as long as reading all parts
+_PATIENCE_WITH_SLICES = 600.0
 
 
 def lock_for_slices(claim: Claim, store: Folder, begun: Callable[[], bool]) -> Lock:

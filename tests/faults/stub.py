@@ -7,7 +7,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from sentiment_batch.measure.stamp import NAME, stamp
 from sentiment_batch.model.classifier import Effort
 from sentiment_batch.model.compute import Compute
 from sentiment_batch.model.tokens import TokenIds
+
+if TYPE_CHECKING:
+    import pytest
 
 LABELS = ("positive", "neutral", "negative")
 _DIGEST_BYTES = 8
@@ -100,6 +103,13 @@ def install(hook: Callable[[], object] | None = None) -> None:
     report.page_of = _page_of
     score.open_labeller = open_labeller  # type: ignore[assignment]
     evaluate.open_labeller = open_labeller  # type: ignore[assignment]
+
+
+def install_for(monkeypatch: "pytest.MonkeyPatch") -> None:
+    """Install it, and have what was there put back when the test ends."""
+    for module, name in places():
+        monkeypatch.setattr(module, name, getattr(module, name))
+    install()
 
 
 if __name__ == "__main__":
