@@ -18,6 +18,7 @@ from sentiment_batch.errors import UsageError
 from sentiment_batch.shard_slice import slice_of
 
 _MAX_DROP = 0.01
+RAY_HERE = "local"  # --ray: a cluster of this host alone
 
 Format = Literal["auto", "tsv", "csv", "parquet"]
 Device = str
@@ -258,7 +259,7 @@ def _check_ray(address: str, device: str) -> None:
             f"--ray {address}: a job of hours must not hang on Ray Client; run this on a node of the cluster (ray job "
             "submit) with --ray auto"
         )
-    if address not in ("local", "auto") and not re.fullmatch(r"[^\s/]+:\d{1,5}", address):
+    if address not in (RAY_HERE, "auto") and not re.fullmatch(r"[^\s/]+:\d{1,5}", address):
         raise UsageError(f"--ray {address}: give local, auto or HOST:PORT")
     if ":" in device:
         raise UsageError(f"--ray gives each worker a GPU of its own: give --device cuda, not --device {device}")

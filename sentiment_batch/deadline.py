@@ -1,15 +1,12 @@
 """--deadline: when a job is to stop, and which pieces of its work it may still begin."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import TypeVar
 
 from sentiment_batch.errors import UsageError
-
-Piece = TypeVar("Piece")
 
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})")
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
@@ -45,21 +42,21 @@ class Deadline:
     seconds: float | None
     started: float = field(default_factory=lambda: monotonic())
 
-    def in_time(
-        self, pieces: Iterable[Piece], rows_of: Callable[[Piece], int], done: Callable[[], int], at_once: int
-    ) -> Iterator[Piece]:
-        """The pieces of the work, as long as there is time for the next one; so many are done at once.
+    def has_time(self, done: Callable[[], int], at_once: int) -> Callable[[int], bool]:
+        """What says, when a piece of the work can be begun, whether there is time for its rows.
 
-        There is if it will be done before the end at the pace of the rows that are `done` by now. As long as none is,
-        nobody knows the pace: then there is until the end itself, so that a run which is short of time does something.
+        There is if it will be done before the end at the pace of the rows that are `done` by then; so many pieces are
+        done at once. As long as no row is done nobody knows the pace: then there is until the end itself, so that a run
+        which is short of time does something.
         """
         begun = monotonic()
-        for piece in pieces:
-            now, rows = monotonic(), done()
-            pace = (now - begun) / rows if rows else 0.0
-            if self.seconds is not None and now + rows_of(piece) * pace * at_once > self.started + self.seconds:
-                return
-            yield piece
+
+        def is_time_for(rows: int) -> bool:
+            now, count = monotonic(), done()
+            pace = (now - begun) / count if count else 0.0
+            return self.seconds is None or now + rows * pace * at_once <= self.started + self.seconds
+
+        return is_time_for
 
 
 def deadline_of(text: str | None, clock: Callable[[], datetime] = datetime.now) -> Deadline:

@@ -20,7 +20,7 @@ from sentiment_batch.model.classifier import Classifier
 from sentiment_batch.read.excerpts import Excerpt, excerpts, whole
 from sentiment_batch.read.parquet import joined
 from sentiment_batch.read.places import places
-from sentiment_batch.read.plan import PlannedShard, read_chunks
+from sentiment_batch.read.plan import PlannedShard, read_chunks, rows_of
 from sentiment_batch.read.texts import as_strings
 
 _PLACES, _ROWS, _BYTES = 64, 256, 64 * 1024  # that are looked at, with so many rows, or bytes of text, from each
@@ -76,7 +76,7 @@ class Sample:
 def draw_sample(job: Job, shards: Sequence[PlannedShard] | None) -> Sample:
     """A sample of the job's rows, always the same one: all of them if they are few."""
     columns = tuple(dict.fromkeys((job.options.text_column, *job.needed)))
-    total = sum(planned.shard.rows for planned in shards) if shards is not None else None
+    total = rows_of(shards) if shards is not None else None
     drawn = total is None or total > _PLACES * _ROWS
     if drawn:
         found = list(excerpts(job.inputs, shards, columns, _PLACES, (_ROWS, _BYTES)))

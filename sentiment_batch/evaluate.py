@@ -39,7 +39,7 @@ from sentiment_batch.measure.profile import profile_section
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.measure.slices import OWN, count_slices, own_slices, slice_name, slices_section
 from sentiment_batch.model.compute import device_kind
-from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, shard_sha256
+from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, rows_of, shard_sha256
 from sentiment_batch.read.split import label_names
 from sentiment_batch.report import REPORT, settle_report, texts_of_mistakes
 from sentiment_batch.split_checks import check_split
@@ -93,7 +93,7 @@ def _evaluate(
     shards = plan(inputs, CHUNK_ROWS, 2**30, options.limit_rows)
     check_split(options, inputs, shards, labeller.labels)
     load_seconds, started = labeller.load(), time.perf_counter()
-    with Progress(sum(planned.shard.rows for planned in shards), options.progress) as progress:
+    with Progress(rows_of(shards), options.progress) as progress:
         seal = _predicted(options, labeller, inputs, shards, work, progress)
     performance = performance_section(
         progress.done_here, asdict(labeller.effort), time.perf_counter() - started, load_seconds

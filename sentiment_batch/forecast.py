@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -11,16 +12,19 @@ import pyarrow as pa
 from sentiment_batch.config import PlanOptions
 from sentiment_batch.deadline import deadline_of
 from sentiment_batch.dump_sample import Sample, draw_sample, texts_to_label
-from sentiment_batch.job import Job, kept_columns, required_columns
+from sentiment_batch.job import Job
 from sentiment_batch.labeller import Labeller
-from sentiment_batch.labelling import model_section, open_labeller
+from sentiment_batch.labelling import compute_of, model_section, open_labeller
 from sentiment_batch.measure.estimate import Estimate, exactly, of_pieces, ratio
 from sentiment_batch.measure.forecast import Section, calibration_section, disk_section, rows_section, time_section
 from sentiment_batch.measure.forecast_doubts import doubts_of
 from sentiment_batch.measure.metrics import Clock, Metrics, document, peak_rss_bytes
 from sentiment_batch.model.compute import worker_computes
-from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan
+from sentiment_batch.read.plan import Inputs, PlannedShard, plan, rows_of
 from sentiment_batch.remote import is_url
+from sentiment_batch.score import job_of, open_job
+from sentiment_batch.shard_slice import ShardSlice
+from sentiment_batch.since import open_since, ready
 from sentiment_batch.trial import calibrate, footer_bytes, row_bytes
 
 _READ_BYTES, _PACKED = 64 * 2**20, 8  # of text that is read through in seconds, where a compressed byte counts as eight
@@ -31,15 +35,17 @@ log = logging.getLogger(__name__)
 def forecast(options: PlanOptions) -> Metrics:
     """What `score` would do with the same options: a metrics JSON with the section `plan`.
 
-    Nothing is written but a part of sample rows, into the system's temporary folder, and taken away; of the output only
-    the free disk is looked at. Two of the same files say the same, but for the time that things take.
+    Of a slice, how long it takes by itself; the rest is of the whole job. Nothing is written but a part of sample rows,
+    into the system's temporary folder, and taken away; of the output only the free disk is looked at. Two of the same
+    files say the same, but for the time that things take.
 
     Raises what `score` raises for options, inputs and models that cannot be, and `InputError` for a file that is
     damaged where it is looked into.
     """
     clock, deadline = Clock(), deadline_of(options.deadline)
-    labeller = open_labeller(options, options.text_column)
-    seen = _look(options, labeller)
+    job = _opened(options)
+    labeller = job.labeller
+    seen = _look(options, job)
     shards = seen.shards
     pa.default_memory_pool().release_unused()  # the rows that were looked through; what comes now is the model
     load_seconds = labeller.load()
@@ -47,7 +53,7 @@ def forecast(options: PlanOptions) -> Metrics:
     pieces = calibrate(labeller, seen.texts, options.seconds, options.chunk_rows)
     pace = of_pieces([piece.tokens for piece in pieces], [piece.seconds for piece in pieces]) if pieces else None
     devices = _devices(options, labeller, shards["count"])
-    time = time_section(seen.rows, seen.share, seen.tokens, pace, load_seconds, devices)
+    time = time_section(seen.rows_here, seen.share, seen.tokens, pace, load_seconds, devices, not job.shard_slice)
     in_time = {} if deadline.seconds is None else {"in_time": time["seconds"] <= deadline.seconds}
     texts, seconds = sum(piece.texts for piece in pieces), sum(piece.seconds for piece in pieces)
     found: Section = {
@@ -60,8 +66,29 @@ def forecast(options: PlanOptions) -> Metrics:
         "disk": disk_section(seen.rows, seen.row_bytes, shards, seen.footer_bytes, _free_bytes(options.output)),
         "peak_rss_bytes": peak_rss_bytes(),
     }
-    found["warnings"] = list(doubts_of(found, options.max_reject_rate))
+    found["warnings"] = [*doubts_of(found, options.max_reject_rate), *_left_out(options, job)]
     return document("plan", clock, model=model_section(labeller), plan=found, headline=_headline(found))
+
+
+def _opened(options: PlanOptions) -> Job:
+    """The job, looked at as `score` does; without an output it is nobody's."""
+    if options.output is not None:
+        return open_job(options, resumes=False)
+    labeller = open_labeller(options, options.text_column)
+    return job_of(replace(options, output="."), labeller, open_since(options))
+
+
+def _left_out(options: PlanOptions, job: Job) -> Iterator[str]:
+    """What else decides how long it takes, and cannot be seen from here, in words."""
+    if job.since:
+        compute = compute_of(job.labeller)
+        since = ready(job.since, job.identity(), job.labeller.labels, compute, job.inputs.schema)
+        most = (
+            f"--since {since.output.path}: the time is that of scoring all rows; those that are kept take next to none"
+        )
+        yield since.why_not_in_words() if since.why_not else most
+    if options.ray is not None:
+        yield "--ray: the time is that of this host by itself; so many workers like it take about as many times less"
 
 
 @dataclass(frozen=True)
@@ -69,6 +96,7 @@ class _Seen:
     """What is known of the inputs, of whatever size, before the model is loaded."""
 
     rows: Estimate
+    rows_here: Estimate  # those of the slice, if it is one
     share: Estimate  # of the rows, that the model is asked for
     tokens: Estimate  # of a text
     texts: list[str]
@@ -79,16 +107,16 @@ class _Seen:
     shards: Section
 
 
-def _look(options: PlanOptions, labeller: Labeller) -> _Seen:
-    inputs = open_inputs(options.input, options.format, options.columns, required_columns(options))
-    job = Job(replace(options, output=options.output or "."), labeller, inputs, kept_columns(options, inputs.schema))
-    labeller.check_columns(pa.schema([inputs.schema.field(name) for name in job.needed]))
+def _look(options: PlanOptions, job: Job) -> _Seen:
+    inputs = job.inputs
     shards = _planned(options, inputs)
     sample = draw_sample(job, shards)
-    rows = _rows(inputs, sample) if shards is None else exactly(sum(planned.shard.rows for planned in shards))
+    rows = _rows(inputs, sample) if shards is None else exactly(rows_of(shards))
     of_shards = _shards_section(options, inputs, shards, rows)
+    here, of_slice = _of_slice(job.shard_slice, shards, rows, of_shards["count"])
     return _Seen(
         rows,
+        here,
         _share_to_label(job, shards, rows),
         sample.tokens_of_texts(),
         sample.texts.to_pylist(),
@@ -96,8 +124,19 @@ def _look(options: PlanOptions, labeller: Labeller) -> _Seen:
         footer_bytes(job, of_shards["rows_mean"]),
         rows_section([(file.size, bool(file.compression)) for file in inputs.files], rows, shards is not None),
         sample.section(options.prefix),
-        of_shards,
+        {**of_shards, **of_slice},
     )
+
+
+def _of_slice(
+    mine: ShardSlice | None, shards: list[PlannedShard] | None, rows: Estimate, count: int
+) -> tuple[Estimate, Section]:
+    """(the rows that this run is to label, what is said of its slice) of a job of so many shards."""
+    if mine is None:
+        return rows, {}
+    taken = len(mine.taken(list(range(count))))
+    here = exactly(rows_of(mine.taken(shards))) if shards else rows.times(exactly(taken / count))
+    return here, {"slice": {"index": mine.index, "of": mine.of, "count": taken, "rows": round(here.value)}}
 
 
 def _planned(options: PlanOptions, inputs: Inputs) -> list[PlannedShard] | None:
@@ -150,7 +189,9 @@ def _shards_section(options: PlanOptions, inputs: Inputs, shards: list[PlannedSh
 
 
 def _devices(options: PlanOptions, labeller: Labeller, shards: int) -> int:
-    """How many shards are labelled at once, each on a device of its own. Workers on a CPU share its cores."""
+    """How many shards are labelled at once here, each on a device of its own. Workers on a CPU share its cores."""
+    if options.ray is not None:
+        return 1
     workers = worker_computes(labeller.compute, options.workers, shards)
     return 1 if labeller.compute.device_kind == "cpu" else len(workers)
 

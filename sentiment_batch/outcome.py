@@ -53,7 +53,7 @@ def run_job(
     metrics = metrics_of(command, clock, ended)
     unwritten = write_files(options, metrics, ended)
     if not isinstance(ended, Failure) or isinstance(ended.error, GateFailed):
-        _tell(summary, metrics, output, log_file)
+        _tell(summary, metrics, output, log_file, getattr(options, "json", False))
     if unwritten and not isinstance(ended, Failure):
         ended = replace(unwritten, text=f"all is done but {unwritten.text}")
     exit_if_failed(ended, options.debug)
@@ -70,9 +70,12 @@ def _begin(options: Any, log_file: str | None) -> None:
     warn_of_variables()
 
 
-def _tell(summary: Summary, metrics: dict[str, Any], output: str | None, log_file: str | None) -> None:
-    """Print the summary; with a log file it goes there, and what is printed is one line, of what is new."""
-    if log_file is None:
+def _tell(summary: Summary, metrics: dict[str, Any], output: str | None, log_file: str | None, as_json: bool) -> None:
+    """Print the summary; with a log file it goes there, and what is printed is one line, of what is new.
+
+    JSON was asked for by whoever reads it: it is printed in any case.
+    """
+    if log_file is None or as_json:
         print_text(summary(metrics, output))
         return
     for line in filter(None, summary(metrics, output).splitlines()):

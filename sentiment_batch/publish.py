@@ -13,17 +13,17 @@ from sentiment_batch.job_file import read_job_file
 from sentiment_batch.labelling import check_alike
 from sentiment_batch.measure.metrics import Clock, Metrics, performance_section
 from sentiment_batch.published import read_manifest
-from sentiment_batch.read.plan import PlannedShard
+from sentiment_batch.read.objects import first_few
+from sentiment_batch.read.plan import PlannedShard, rows_of
+from sentiment_batch.reject_limit import RejectLimit
 from sentiment_batch.remote import is_url
-from sentiment_batch.score import account, check_rejects, commit, done_already, open_job, published_metrics
+from sentiment_batch.score import account, commit, done_already, open_job, published_metrics
 from sentiment_batch.shards import adopted_parts, planned_shards, ready_job, settled_parts
-from sentiment_batch.write.claim import CLAIM, is_claim
+from sentiment_batch.write.claim import CLAIM, LOCK, is_claim
 from sentiment_batch.write.commit import Work, claim, open_store, work_store
 from sentiment_batch.write.manifest import MADE, MARKER
 from sentiment_batch.write.part import Part
 from sentiment_batch.write.store import Store, read_json
-
-_NAMED = 5
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,8 @@ def publish(options: PublishOptions) -> Metrics:
     clock = Clock()
     place = work_store(options.output)
     begun = read_job_file(place, options.output)
-    if begun is None:
-        return _finished(options.output, place)
+    if begun is None or _is_unrenamed(place, options.output):
+        return _finished(options.output, place, overwrite=begun is not None and begun.options.overwrite)
     rate = begun.options.max_reject_rate if options.max_reject_rate is None else options.max_reject_rate
     job = open_job(replace(begun.options, progress=options.progress, max_reject_rate=rate))
     claimed = claim(options.output, job.identity(), MARKER, job.options.overwrite, MADE, "publish")
@@ -50,20 +50,26 @@ def publish(options: PublishOptions) -> Metrics:
         claimed.release()
 
 
-def _finished(output: str, place: Store) -> Metrics:
+def _finished(output: str, place: Store, overwrite: bool) -> Metrics:
     """The metrics of an output that needs no more than a rename, if that. Raises `InputError` if there is none."""
     store = open_store(output)
     unfinished = place.url != store.url and is_claim(read_json(place, CLAIM))
     there = is_url(output) or os.path.isdir(output)
-    if place.url != store.url and place.version(MARKER) is not None:  # a run was killed before its last step
+    if _is_unrenamed(place, output):
         manifest = read_manifest(place)
     elif there and not unfinished and store.version(MARKER) is not None:
         manifest = read_manifest(store)
     else:
         raise _nothing(output, begun=unfinished or is_claim(read_json(store, CLAIM)))
-    claim(output, manifest["identity"], MARKER, made=MADE, how="publish")  # which finishes it, and what is behind it
+    claim(output, manifest["identity"], MARKER, overwrite, MADE, "publish")  # which finishes it, and what is behind it
     log.info("done already: %s", output)
     return {**published_metrics(store, manifest), "already_done": True}
+
+
+def _is_unrenamed(place: Store, output: str) -> bool:
+    """Whether a run was killed before its last step. A finished folder without a lock is what was just replaced."""
+    aside = place.url != open_store(output).url
+    return aside and place.version(MARKER) is not None and place.version(LOCK) is not None
 
 
 def _nothing(output: str, begun: bool) -> InputError:
@@ -78,7 +84,7 @@ def _commit(job: Job, work: Work, slices: int, clock: Clock) -> Metrics:
     _check_all_there(work, shards, parts, slices)
     made = [part for part in parts if part]
     check_alike(made, work.store.url)
-    check_rejects(job, parts, sum(planned.shard.rows for planned in shards), work)
+    RejectLimit(job.options.max_reject_rate, rows_of(shards), work.store).add(*made)
     job = ready_job(job, work, made[0].seal["compute"], indexed=False)
 
     def refuse(planned: PlannedShard) -> NoReturn:
@@ -99,12 +105,8 @@ def _lacking(work: Work, lacking: list[PlannedShard], parts: int, slices: int) -
     """Which parts are not there, or not whole, and which slices would make them."""
     numbers = [planned.index for planned in lacking]
     of = [f"{index}/{slices}" for index in sorted({number % slices + 1 for number in numbers})]
+    lacks = f"lacks {len(numbers):,} of {parts:,} parts: {first_few(list(map(str, numbers)))}"
     return InputError(
-        f"{work.store.url} lacks {len(numbers):,} of {parts:,} parts: {_first(numbers)}; run their slices again "
-        f"(--shard-slice {_first(of)}), or `score` without --shard-slice, which does all that is left"
+        f"{work.store.url} {lacks}; run their slices again (--shard-slice {first_few(of)}), or `score` without "
+        "--shard-slice, which does all that is left"
     )
-
-
-def _first(names: list[int] | list[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(map(str, names[:_NAMED])) + (f" and {more:,} more" if more > 0 else "")

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sentiment_batch import stop
+from sentiment_batch.config import RAY_HERE
 from sentiment_batch.cores import usable_cores
 from sentiment_batch.errors import EnvironmentFailure, Stopped, UsageError
 from sentiment_batch.logs import one_line
 from sentiment_batch.worker import variables_kept
 
-LOCAL = "local"
 _PATIENCE_SECONDS = 60.0
 _END_SECONDS = 10.0
 _NICENESS = "RAY_worker_niceness"
@@ -84,7 +84,7 @@ def connected(address: str) -> Iterator[Any]:
     _quiet()
     arguments: dict[str, Any] = {"address": address, "log_to_driver": False, "configure_logging": False}
     with ExitStack() as stack:
-        if address == LOCAL:
+        if address == RAY_HERE:
             arguments |= stack.enter_context(_of_this_host())
         stack.enter_context(_living(ray, arguments))
         yield ray

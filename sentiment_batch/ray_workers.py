@@ -9,7 +9,7 @@ node is gone, each call of an actor that is to be begun again fails, as if it ha
 
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ from sentiment_batch.ray_losses import loss_in_words
 from sentiment_batch.ray_worker import Loaded, RayWorker, Sealed, Told, packed
 from sentiment_batch.read.plan import PlannedShard
 from sentiment_batch.worker import Rows
-from sentiment_batch.workers import Agree
+from sentiment_batch.workers import Agree, HasTime, always
 from sentiment_batch.write.commit import Work
 from sentiment_batch.write.part import Part
 
@@ -72,7 +72,7 @@ class RayCrew:
     load_seconds: float = 0.0  # of the one that took longest
     idle: list[_Worker] = field(default_factory=list)
     errands: dict[Any, _Errand] = field(default_factory=dict)  # by what Ray gives for a call
-    left: list[PlannedShard] = field(default_factory=list)  # by workers that were lost
+    left: deque[PlannedShard] = field(default_factory=deque)  # by workers that were lost
     losses: Counter[str] = field(default_factory=Counter)  # by what the worker did
     in_seals: dict[str, Any] | None = None  # what all of them compute on, as seals say it
     waits_since: float | None = None
@@ -106,11 +106,12 @@ class RayCrew:
         """A part that was lost when all were sealed."""
         return next(self.sealed([planned], progress))
 
-    def sealed(self, shards: Iterable[PlannedShard], progress: Tally) -> Iterator[Part]:
+    def sealed(self, shards: Iterable[PlannedShard], progress: Tally, has_time: HasTime = always) -> Iterator[Part]:
         """As `Crew.sealed`, but that a worker that is lost costs its open shard only, which another one gets."""
-        waiting = iter(shards)
+        waiting = deque(shards)
         while True:
-            while self.idle and (planned := self.left.pop() if self.left else next(waiting, None)):
+            while self.idle and (todo := self.left or waiting) and has_time(todo[0].shard.rows):
+                planned = todo.popleft()
                 worker = self.idle.pop()
                 self._begin(worker, worker.actor.label, planned, self.since)
             if not self._labels() and (self.idle or not self.errands):

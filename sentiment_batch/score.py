@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sentiment_batch import MADE_BY
-from sentiment_batch.config import ScoreOptions
+from sentiment_batch.config import RAY_HERE, ScoreOptions
 from sentiment_batch.deadline import Deadline, deadline_of
-from sentiment_batch.errors import AccessRefused, DeadlineReached, OutputConflict, TooManyRejects, UsageError
+from sentiment_batch.errors import AccessRefused, DeadlineReached, OutputConflict, UsageError
 from sentiment_batch.job import Job, kept_columns, required_columns
+from sentiment_batch.labeller import Labeller
 from sentiment_batch.labelling import (
     check_alike,
     check_compute,
     compute_of,
     model_section,
     open_labeller,
-    rejects_in_words,
 )
 from sentiment_batch.measure.counts import Counts, add
 from sentiment_batch.measure.doubts import say_doubts
@@ -40,7 +40,8 @@ from sentiment_batch.measure.metrics import (
 )
 from sentiment_batch.measure.profile import profile_section
 from sentiment_batch.measure.progress import Progress
-from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, say_if_empty
+from sentiment_batch.read.plan import Inputs, PlannedShard, Recall, nothing_noted, open_inputs, rows_of, say_if_empty
+from sentiment_batch.reject_limit import RejectLimit
 from sentiment_batch.remote import is_url, lies_in, real_paths
 from sentiment_batch.report import settle_report
 from sentiment_batch.shards import (
@@ -51,13 +52,13 @@ from sentiment_batch.shards import (
     ready_job,
     settled_parts,
 )
-from sentiment_batch.since import check_key, open_since
+from sentiment_batch.since import Since, check_key, open_since
 from sentiment_batch.sliced import agree_on_job, gathered_parts, say_end, slice_section
 from sentiment_batch.workers import Crew, open_crew
 from sentiment_batch.write.claim import CONTROL, How, is_claim, turn_of
 from sentiment_batch.write.commit import Work, claim, open_store, settle_json
 from sentiment_batch.write.manifest import MADE, MARKER, METRICS, REPORT, manifest, remove_earlier
-from sentiment_batch.write.part import REJECTS, Part, Seal
+from sentiment_batch.write.part import Part, Seal
 from sentiment_batch.write.store import Store, read_json
 
 if TYPE_CHECKING:
@@ -89,14 +90,23 @@ def score(options: ScoreOptions) -> Metrics:
         claimed.release()
 
 
-def open_job(options: ScoreOptions) -> Job:
-    """The job of the options: its model and its inputs were looked at, and nothing was done."""
+def open_job(options: ScoreOptions, resumes: bool = True) -> Job:
+    """The job of the options: its model and its inputs were looked at, and nothing was done.
+
+    The output is not, unless what an earlier run knew of the inputs is to be taken from there.
+    """
     _check_output(options)
     labeller = open_labeller(options, options.text_column)
     since = open_since(options)
-    recall = partial(noted_by_earlier_run, options, labeller, since)
+    recall = partial(noted_by_earlier_run, options, labeller, since) if resumes else nothing_noted
+    job = job_of(options, labeller, since, recall)
+    _check_inputs_outside(options.output, job.inputs)
+    return job
+
+
+def job_of(options: ScoreOptions, labeller: Labeller, since: Since | None, recall: Recall = nothing_noted) -> Job:
+    """The job of a model that is open, wherever its output is to go. `recall` is that of `open_inputs`."""
     inputs = open_inputs(options.input, options.format, options.columns, required_columns(options), recall)
-    _check_inputs_outside(options.output, inputs)
     check_key(options.key, inputs.schema)
     job = Job(options, labeller, inputs, kept_columns(options, inputs.schema), since)
     labeller.check_columns(pa.schema([inputs.schema.field(name) for name in job.needed]))
@@ -117,31 +127,25 @@ def _label(job: Job, work: Work, clock: Clock, deadline: Deadline) -> Metrics:
     parts: list[Part | None] = [None] * len(shards)
     for planned, part in zip(mine, adopted_parts(work, mine), strict=True):
         parts[planned.index] = part
-    made = [part for part in parts if part]
-    adopted = [part.seal for part in made]
+    adopted = [part for part in parts if part]
     left = [planned for planned in mine if parts[planned.index] is None]
     if adopted:
         log.info("going on: %d of %d parts were sealed by an earlier run", len(adopted), len(mine))
-    done, bad = sum(seal["rows_in"] for seal in adopted), sum(map(_without_fair_label, adopted))
-    total = sum(planned.shard.rows for planned in shards)
-    agree = partial(_agreed, job, work, made)
-    with open_crew(job, work, len(left), agree) as crew:
-        job = crew.job
-        started = time.perf_counter()
-        with Progress(sum(planned.shard.rows for planned in mine), job.options.progress, done=done) as progress:
-            _check_rejects(job, parts, bad, total, work)
-            in_time = deadline.in_time(
-                left, lambda planned: planned.shard.rows, lambda: progress.done_here, crew.at_once
-            )
-            for part in crew.sealed(in_time, progress):
+    done, rows = sum(part.seal["rows_in"] for part in adopted), rows_of(mine)
+    limit = RejectLimit(job.options.max_reject_rate, rows_of(shards), work.store)
+    with open_crew(job, work, len(left), partial(_agreed, job, work, adopted)) as crew:
+        job, started = crew.job, time.perf_counter()
+        with Progress(rows, job.options.progress, done=done) as progress:
+            limit.add(*adopted)
+            has_time = deadline.has_time(lambda: progress.done_here, crew.at_once)
+            for part in crew.sealed(left, progress, has_time):
                 parts[part.seal["shard"]] = part
-                bad += _without_fair_label(part.seal)
-                _check_rejects(job, parts, bad, total, work)
+                limit.add(part)
             _check_deadline(job, work, [parts[planned.index] for planned in mine])
             there, gathered = gathered_parts(work, shards, parts) if job.shard_slice else (len(shards), parts)
             sealed = [part for part in parts if part]
             if gathered:
-                check_rejects(job, gathered, total, work)
+                limit.add(*(part for part, ours in zip(gathered, parts, strict=True) if part and not ours))
                 again = partial(_made_again, crew, sealed or gathered, progress)
                 sealed = settled_parts(job, work, shards, gathered, again)
     seconds, effort = time.perf_counter() - started, asdict(job.labeller.effort)
@@ -151,9 +155,14 @@ def _label(job: Job, work: Work, clock: Clock, deadline: Deadline) -> Metrics:
     metrics = account(job, work, clock, sealed, performance, bool(adopted))
     if gathered:
         return {**commit(job, work, metrics, sealed), **slice_section(job.options, len(shards))}
-    if there == len(shards) and (finished := work.published()) is not None:
+    return _end_of_slice(job, work, metrics, len(shards), there)
+
+
+def _end_of_slice(job: Job, work: Work, metrics: Metrics, parts: int, there: int) -> Metrics:
+    """The metrics of a slice that is not the one which commits; so many of the job's parts are there by now."""
+    if there == parts and (finished := work.published()) is not None:
         return done_already(job.options, finished)
-    section = slice_section(job.options, len(shards), there)
+    section = slice_section(job.options, parts, there)
     say_end(section, work)
     return {**metrics, **section}
 
@@ -171,7 +180,8 @@ def _agreed(job: Job, work: Work, made: list[Part], compute: dict[str, Any] | No
         check_compute(part, compute, work.store.url)
     if job.shard_slice:
         agree_on_job(job, work, compute)
-    return ready_job(job, work, compute, indexed=True)
+    for_all = job.options.ray in (None, RAY_HERE) or not is_url(job.options.output)  # else each worker makes its own
+    return ready_job(job, work, compute, indexed=for_all)
 
 
 def _made_again(
@@ -252,7 +262,10 @@ def published_metrics(store: Store, manifest: Metrics) -> Metrics:
 
 
 def _check_output(options: ScoreOptions) -> None:
-    """An output in an input folder would be an input of the next run."""
+    """An output in an input folder would be an input of the next run; one in an earlier output would be of that."""
+    since = options.since
+    if since is not None and (lies_in(options.output, since) or lies_in(since, options.output)):
+        raise UsageError(f"--since {since} and --output {options.output}: neither can lie in the other")
     for given in options.input:
         if is_url(given) and lies_in(options.output, given):
             raise UsageError(f"--output {options.output} lies in the input {given}; put it elsewhere")
@@ -266,34 +279,6 @@ def _check_inputs_outside(output: str, inputs: Inputs) -> None:
     for file, path in zip(inputs.files, real_paths(file.path for file in inputs.files), strict=True):
         if f"{path}/".startswith(f"{folder}/"):
             raise UsageError(f"the input {file.path} lies in --output {output}; put the output elsewhere")
-
-
-def _without_fair_label(seal: Seal) -> int:
-    """How many rows have no label for a fault in them."""
-    return int(seal["rejected"] + seal["counts"]["nonfinite"])
-
-
-def check_rejects(job: Job, parts: Iterable[Part | None], total: int, work: Work) -> None:
-    """Raise `TooManyRejects` if too many of the job's rows have no label."""
-    made = [part for part in parts if part]
-    _check_rejects(job, made, sum(_without_fair_label(part.seal) for part in made), total, work)
-
-
-def _check_rejects(job: Job, parts: Iterable[Part | None], bad: int, total: int, work: Work) -> None:
-    """Stop as soon as it is certain that too many rows have no label: `bad` of them, in the parts that are there."""
-    if bad <= job.options.max_reject_rate * total:
-        return
-    made = [part for part in parts if part]
-    rejected = sum(part.seal["rejected"] for part in made)
-    nonfinite = sum(part.seal["counts"]["nonfinite"] for part in made)
-    counts = {"are rejected": rejected, "have no finite score": nonfinite}
-    found = " and ".join(f"{count:,} of {total:,} rows {what}" for what, count in counts.items() if count)
-    words = rejects_in_words(work.store, made)
-    raise TooManyRejects(
-        f"{found}, more than --max-reject-rate {job.options.max_reject_rate:g} allows{words and f': {words}'}; "
-        f"{f'see {work.store.url}/{REJECTS}; ' if rejected else ''}nothing was published; "
-        "raise the limit, or mend the input or the command and run it with --overwrite"
-    )
 
 
 def _sections(job: Job, seals: list[Seal], performance: Metrics) -> Metrics:

@@ -118,6 +118,8 @@ def ready_job(job: Job, work: Work, compute: dict[str, Any], indexed: bool) -> J
     if job.since is None:
         return job
     since = ready(job.since, job.identity(), job.labeller.labels, compute, job.inputs.schema)
+    if since.why_not:
+        log.warning("%s", since.why_not_in_words())
     return replace(job, since=with_index(since, work.scratch) if indexed else since)
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from sentiment_batch.ahead import ahead
 from sentiment_batch.config import ScoreOptions
-from sentiment_batch.errors import InputError, UsageError
+from sentiment_batch.errors import InputError
 from sentiment_batch.finished import Finished, open_finished
 from sentiment_batch.known import Known, Rows, build
 from sentiment_batch.labelling import compute_in_words
@@ -29,7 +29,6 @@ from sentiment_batch.measure.metrics import Metrics
 from sentiment_batch.model.cache import Kept, said_type
 from sentiment_batch.pair_hashes import kind_of, pair_hashes
 from sentiment_batch.read.columns import shown_columns
-from sentiment_batch.remote import lies_in
 from sentiment_batch.write.claim import Identity
 from sentiment_batch.write.part import read_part
 
@@ -53,6 +52,10 @@ class Since:
     def has_index(self) -> bool:
         """Whether its index is within reach, or none is needed."""
         return self.why_not is not None or (self.known is not None and self.known.folder.is_dir())
+
+    def why_not_in_words(self) -> str:
+        """What somebody should know if nothing can be kept."""
+        return f"--since {self.output.path}: {self.why_not}; nothing of it is kept, and all rows are scored"
 
     def kept(self, batch: pa.RecordBatch) -> Kept:
         """What the output says of rows of the batch. The index must be there."""
@@ -84,14 +87,11 @@ def check_key(key: tuple[str, ...], schema: pa.Schema) -> None:
 def open_since(options: ScoreOptions) -> Since | None:
     """The earlier output of the options, if they name one.
 
-    Raises `InputError` if it is not a finished output of `score` or lacks a column that rows are told by, and
-    `UsageError` if it is in the way of the job's own output.
+    Raises `InputError` if it is not a finished output of `score` or lacks a column that rows are told by.
     """
     if options.since is None:
         return None
     path = options.since
-    if lies_in(options.output, path) or lies_in(path, options.output):
-        raise UsageError(f"--since {path} and --output {options.output}: neither can lie in the other")
     output = open_finished(path)
     if output is None or output.command != "score":
         raise InputError(
@@ -112,12 +112,9 @@ def ready(
 ) -> Since:
     """It knows whether something of the output can be kept by a job of this identity, labels, compute, and columns.
 
-    If nothing can, a warning says why, and all rows are scored: a new model must not stop a job that runs by itself.
+    If nothing can, all rows are scored: a new model must not stop a job that runs by itself.
     """
-    why_not = next(_differences(since, identity, labels, compute, schema), None)
-    if why_not:
-        log.warning("--since %s: %s; nothing of it is kept, and all rows are scored", since.output.path, why_not)
-    return replace(since, why_not=why_not)
+    return replace(since, why_not=next(_differences(since, identity, labels, compute, schema), None))
 
 
 def _differences(

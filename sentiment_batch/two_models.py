@@ -17,7 +17,7 @@ from sentiment_batch.measure.changes import NEW, OLD, ROW, TEXT, TRUE
 from sentiment_batch.measure.metrics import Metrics
 from sentiment_batch.measure.progress import Tally
 from sentiment_batch.read.chunk import Chunk
-from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, shard_sha256
+from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, rows_of, shard_sha256
 from sentiment_batch.write.claim import Identity
 
 
@@ -41,7 +41,7 @@ class TwoModels:
 
     @property
     def rows(self) -> int:
-        return sum(planned.shard.rows for planned in self.shards)
+        return rows_of(self.shards)
 
     def identity(self) -> Identity:
         sides = {"old": self.old, "new": self.new}

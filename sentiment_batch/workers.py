@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import takewhile
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -49,8 +50,14 @@ _LINE, _ROWS, _LOADED, _SEALED, _FAILED = "line", "rows", "loaded", "sealed", "f
 Tell = Callable[[str, Any], None]
 # The job as its parts are to be made, by what they are made with, as seals say it: None if none is to be made.
 Agree = Callable[[dict[str, Any] | None], Job]
+HasTime = Callable[[int], bool]  # whether so many rows may still be begun
 
 log = logging.getLogger(__name__)
+
+
+def always(rows: int) -> bool:
+    """There is time for however many rows."""
+    return True
 
 
 @dataclass
@@ -92,12 +99,13 @@ class Crew:
         """A part that was lost when all were sealed."""
         return sealed_part(self.job, self.work, planned, progress)
 
-    def sealed(self, shards: Iterable[PlannedShard], progress: Tally) -> Iterator[Part]:
+    def sealed(self, shards: Iterable[PlannedShard], progress: Tally, has_time: HasTime = always) -> Iterator[Part]:
         """The parts of the shards, which are begun in their order, each when it is sealed; then the workers end.
 
-        The next shard is asked for when it can be begun. What a worker raises is raised here. A worker that dies is an
-        `EnvironmentFailure`.
+        None is begun from the first on whose rows there is no time for when it could be. What a worker raises is raised
+        here. A worker that dies is an `EnvironmentFailure`.
         """
+        shards = takewhile(lambda planned: has_time(planned.shard.rows), shards)
         if not self.workers:
             yield from (sealed_part(self.job, self.work, planned, progress) for planned in shards)
             return

@@ -55,26 +55,30 @@ def test_what_is_no_deadline_is_shown_how_to_write_one(deadline: str) -> None:
         deadline_of(deadline)
 
 
-@pytest.mark.parametrize(("rows", "at_once", "begun"), [(300, 1, 1), (301, 1, 0), (150, 2, 1), (151, 2, 0)])
+@pytest.mark.parametrize(
+    ("rows", "at_once", "begun"), [(300, 1, True), (301, 1, False), (150, 2, True), (151, 2, False)]
+)
 def test_a_piece_is_begun_if_it_will_be_done_in_time(
-    monkeypatch: pytest.MonkeyPatch, rows: int, at_once: int, begun: int
+    monkeypatch: pytest.MonkeyPatch, rows: int, at_once: int, begun: bool
 ) -> None:
     """100 rows took 10 s, and the end is in 30 s."""
     times = iter([100.0, 110.0])
     monkeypatch.setattr(module, "monotonic", lambda: next(times))
     deadline = Deadline(40.0, started=100.0)
-    assert len(list(deadline.in_time([rows], int, lambda: 100, at_once))) == begun
+    assert deadline.has_time(lambda: 100, at_once)(rows) == begun
 
 
 def test_the_first_piece_is_begun_however_large_it_is_but_not_behind_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([100.0, 139.0, 141.0])
     monkeypatch.setattr(module, "monotonic", lambda: next(times))
     deadline = Deadline(40.0, started=100.0)
-    assert list(deadline.in_time([10**9, 1], int, lambda: 0, 1)) == [10**9]
+    has_time = deadline.has_time(lambda: 0, 1)
+    assert has_time(10**9)
+    assert not has_time(1)
 
 
 def test_without_a_deadline_there_is_always_time() -> None:
-    assert len(list(Deadline(None).in_time([10**12] * 3, int, lambda: 1, 1))) == 3
+    assert Deadline(None).has_time(lambda: 1, 1)(10**12)
 
 
 @pytest.fixture(autouse=True)

@@ -17,11 +17,13 @@ import pytest
 from conftest import Program, sample_rows, strict_json
 
 from sentiment_batch import forecast as module
-from sentiment_batch.config import PlanOptions
+from sentiment_batch.config import PlanOptions, ScoreOptions
+from sentiment_batch.errors import InputError
 from sentiment_batch.forecast import forecast
 from sentiment_batch.labeller import Labeller
 from sentiment_batch.measure.forecast_table import duration, size, table
 from sentiment_batch.read import excerpts
+from sentiment_batch.score import score
 
 Plan = dict[str, Any]
 
@@ -241,7 +243,7 @@ def test_too_many_rejects_and_too_little_disk(
     path.write_text("id\ttext\n" + "1\ta\nno tab\n" * 20)
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 0, 10))
-    plan = planned(path, output=str(tmp_path))
+    plan = planned(path, output=str(tmp_path / "out"))
     assert plan["sample"]["rejected_share"] == 0.5
     assert plan["disk"]["enough"] is False
     assert any("--max-reject-rate" in each for each in plan["warnings"])
@@ -315,3 +317,84 @@ def test_it_loads_no_torch_where_openvino_runs(optimized_model: Path) -> None:
         "sys.exit(bool({'torch', 'transformers', 'sklearn'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_cannot_be_is_said_before(few: Path, tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    """As `score` says it, and it needs no model for that."""
+    (tmp_path / "dumps").mkdir()
+    few.rename(tmp_path / "dumps" / "few.parquet")
+    given = (tmp_path / "dumps", "--model", tiny_model)
+    since = ("--since", tmp_path / "before", "--key", "id")
+    for options, said in (
+        (("--output", tmp_path / "dumps" / "out"), "lies in the input folder"),
+        (("--output", tmp_path), "few.parquet lies in --output"),
+        (since, "is not a finished output of `score`"),
+        ((*since, "--output", tmp_path / "before" / "out"), "neither can lie in the other"),
+        (("--key", "id"), "--key tells the rows of --since apart"),
+    ):
+        planned, scored = (
+            program(command, *given, *options, *more)
+            for command, more in (
+                ("plan", ()),
+                ("score", () if "--output" in options else ("--output", tmp_path / "o")),
+            )
+        )
+        assert said in planned.err
+        assert (planned.code, planned.err) == (scored.code, scored.err)
+
+
+def test_since(few: Path, tiny_model: Path, tmp_path: Path, planned: Callable[..., Plan]) -> None:
+    """How many rows are kept nobody knows without reading the earlier output; whether any can be is known."""
+    before = tmp_path / "before"
+    options = {"input": (str(few),), "model": str(tiny_model), "progress": "none", "device": "cpu"}
+    score(ScoreOptions(**options, output=str(before)))
+    kept = planned(few, since=str(before), key=("id",), device="cpu")
+    assert kept["warnings"] == [
+        f"--since {before}: the time is that of scoring all rows; those that are kept take next to none"
+    ]
+    none = planned(few, since=str(before), key=("id",), device="cpu", max_length=9)["warnings"][-1]
+    assert none.endswith("--max-length 64 there, 9 here; nothing of it is kept, and all rows are scored")
+    with pytest.raises(InputError, match="has no column 'source', by which"):
+        planned(few, since=str(before), key=("source",))
+
+
+def test_the_workers_of_a_cluster_are_not_asked_for_here(few: Path, planned: Callable[..., Plan]) -> None:
+    plan = planned(few, ray="10.0.0.1:6379", workers=8)
+    assert plan["compute"]["at_once"] == 1
+    assert plan["warnings"] == [
+        "--ray: the time is that of this host by itself; so many workers like it take about as many times less"
+    ]
+
+
+def test_a_slice(few: Path, planned: Callable[..., Plan], tiny_model: Path, program: Program) -> None:
+    """The plan is of the whole job, but for the time, which is of the slice."""
+    whole, plan = planned(few, shard_rows=25), planned(few, shard_rows=25, shard_slice="3/3")
+    assert plan["shards"]["slice"] == {"index": 3, "of": 3, "count": 1, "rows": 10}
+    assert (plan["rows"], plan["disk"]) == (whole["rows"], whole["disk"])
+    pace, time = plan["calibration"], plan["time"]
+    work = 10 * pace["share_to_label"]["mean"] * plan["sample"]["tokens"]["mean"]
+    labelling = time["seconds"] - pace["load_seconds"]
+    assert labelling == pytest.approx(work / pace["tokens_per_second"]["mean"], rel=0.2, abs=0.1)
+    assert time["slices"] == {}
+    none = planned(few, shard_rows=25, shard_slice="9/9")
+    assert (none["shards"]["slice"]["count"], none["time"]["rows_per_second"]) == (0, None)
+    ended = program("plan", few, "--model", tiny_model, "--seconds", 0.1, "--shard-rows", 25, "--shard-slice", "1/3")
+    assert "slice     1/3: 1 shard, 25 rows\n" in ended.out
+
+
+def test_a_slice_of_text_that_is_not_read_through(
+    sorted_texts: list[str], tmp_path: Path, planned: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(tmp_path / "dump.tsv", sorted_texts)
+    monkeypatch.setattr(module, "_READ_BYTES", 0)
+    shards = planned(path, shard_rows=1_000, shard_bytes=2**16, shard_slice="2/4")["shards"]
+    assert shards["slice"]["count"] == pytest.approx(shards["count"] / 4, abs=1)
+    assert shards["slice"]["rows"] == pytest.approx(5_000, rel=0.2)
+
+
+def test_json_is_printed_beside_a_log_file(few: Path, tiny_model: Path, tmp_path: Path, program: Program) -> None:
+    log = tmp_path / "log.txt"
+    given = ("plan", few, "--model", tiny_model, "--seconds", 0.1, "--log-file", log)
+    assert strict_json(program(*given, "--json").out)["plan"]["rows"]["rows"] == 60
+    assert len(program(*given).out.splitlines()) == 1
+    assert "INFO" in log.read_text()

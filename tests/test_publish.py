@@ -18,7 +18,7 @@ from sentiment_batch import sliced
 from sentiment_batch.config import PublishOptions
 from sentiment_batch.errors import InputError, OutputConflict, TooManyRejects
 from sentiment_batch.publish import publish as publish_job
-from sentiment_batch.write import commit, shared
+from sentiment_batch.write import beside, commit, shared
 from sentiment_batch.write.beside import Beside
 from sentiment_batch.write.bucket import Bucket
 from sentiment_batch.write.claim import CLAIM, JOB, LOCK, PLAN
@@ -151,7 +151,7 @@ def test_many_missing_parts_are_named_by_the_first_of_them(dump: Path, tmp_path:
     run(dump, tmp_path / "out", "1/20", shard_rows=10)
     with pytest.raises(
         InputError,
-        match=r"lacks 19 of 20 parts: 1, 2, 3, 4, 5 and 14 more; .*-slice 2/20, 3/20, 4/20, 5/20, 6/20 and 14 more\)",
+        match=r"lacks 19 of 20 parts: 1, 2, 3, 4, 5, \.\.\.; .*-slice 2/20, 3/20, 4/20, 5/20, 6/20, \.\.\.\)",
     ):
         publish(tmp_path / "out")
 
@@ -313,23 +313,43 @@ def test_a_job_file_that_leads_elsewhere_publishes_nothing(dump: Path, tmp_path:
     assert parts_in(work_of(out)) == list(range(7))
 
 
-@pytest.mark.parametrize("step", ["rename", "publish"])
+@pytest.mark.parametrize(
+    ("step", "replaces"),
+    [
+        (step, replaces)
+        for replaces, steps in (
+            (False, [(Beside, "publish"), (os, "rename"), (beside, "_take_from_published")]),
+            (True, [(Beside, "publish"), (beside, "exchange"), (beside, "_set_aside"), (beside, "sync_folder")]),
+        )
+        for step in steps
+    ],
+)
 def test_a_publish_that_was_stopped_is_finished_by_the_next(
-    step: str, expected: dict[str, str], dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    step: tuple[Any, str],
+    replaces: bool,
+    expected: dict[str, str],
+    dump: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """When all but the rename is done, the inputs are not asked for any more."""
     out = tmp_path / "out"
-    leave_all(dump, out)
+    if replaces:
+        run(dump, out, prefix="other_")
+    leave_all(dump, out, overwrite=replaces)
 
     def broken(*_: Any) -> None:
         raise KeyError("a bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr(*((os, "rename") if step == "rename" else (Beside, "publish")), broken)
+        patch.setattr(*step, broken)
         with pytest.raises(KeyError):
             publish(out)
-    assert (work_of(out) / JOB).exists() == (step != "rename"), "what is left to do needs no options"
+    elsewhere = dump if step == (Beside, "publish") else dump.rename(tmp_path / "elsewhere.tsv")
     publish(out)
+    elsewhere.rename(dump)
     assert data_files(out) == expected
+    assert not [name for name in os.listdir(out) if name.startswith(".")]
     assert sorted(os.listdir(tmp_path)) == ["dump.tsv", "out", "whole"]
 
 

@@ -14,7 +14,8 @@ from faults.jobs import data_files, write_dump
 from sentiment_batch import ray_worker, ray_workers, shards, workers
 from sentiment_batch import score as score_job
 from sentiment_batch.config import ScoreOptions
-from sentiment_batch.errors import EnvironmentFailure, ModelRefused, TooManyRejects, UsageError
+from sentiment_batch.deadline import Deadline
+from sentiment_batch.errors import DeadlineReached, EnvironmentFailure, ModelRefused, TooManyRejects, UsageError
 from sentiment_batch.measure.progress import Progress
 from sentiment_batch.ray_worker import Told
 from sentiment_batch.score import score
@@ -314,3 +315,30 @@ def test_a_part_that_is_lost_when_all_are_sealed_is_made_by_a_worker(
     assert taken
     assert metrics["rows"]["in"] == ROWS
     assert metrics["performance"]["rows_per_second"] > 0
+
+
+def test_the_shard_of_a_lost_worker_is_not_begun_behind_the_deadline(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    over: list[bool] = []
+
+    def lose(worker: Any, name: str, told: Told) -> bool:
+        over.append(name == "label" and bool(told.result) and told.result.part.seal["shard"] == 1)
+        return over[-1]
+
+    monkeypatch.setattr(Deadline, "has_time", lambda *_: lambda rows: not any(over))
+    with pytest.raises(DeadlineReached, match=r"^stopped for --deadline 9h: [1-4] of 7 parts"):
+        run(lose, deadline="9h")
+    assert over.count(True) == 1, "another worker has taken the place of the lost one, and nothing to do"
+    assert len(run.ray.begun) == 3
+
+
+@pytest.mark.parametrize(("address", "indexed"), [("auto", False), ("local", True)])
+def test_for_a_bucket_the_driver_of_a_cluster_makes_no_index(
+    address: str, indexed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other host would see it: its workers make one where they are."""
+    asked: list[bool] = []
+    monkeypatch.setattr(score_job, "ready_job", lambda *_, indexed: asked.append(indexed))
+    for output in ("s3://bucket/out", "/disk/out"):
+        options = SimpleNamespace(ray=address, output=output)
+        score_job._agreed(SimpleNamespace(options=options, shard_slice=None), None, [], {})  # type: ignore[arg-type]
+    assert asked == [indexed, True]

@@ -30,6 +30,7 @@ from sentiment_batch.labeller import Labeller
 from sentiment_batch.labelling import rejects_in_words
 from sentiment_batch.model.folder import read_model_folder
 from sentiment_batch.read.plan import PlannedShard
+from sentiment_batch.reject_limit import RejectLimit
 from sentiment_batch.remote import open_bucket
 from sentiment_batch.score import score
 from sentiment_batch.write.bucket import Bucket
@@ -514,15 +515,15 @@ def test_what_is_deleted_during_the_run_is_made_again(
     (tmp_path / "a.tsv").write_text("id\ttext\n" + "".join(f"{row}\tenak {row}\n" for row in range(150)) + "bad\n")
     how = {"shard_rows": 50, "max_reject_rate": 0.1}
     whole, _ = run(tmp_path, tiny_model, tmp_path / "a.tsv", output=tmp_path / "whole", **how)
-    checked = score_module._check_rejects
+    added = RejectLimit.add
 
-    def deletes(job: object, parts: list[object], *more: object) -> None:
-        checked(job, parts, *more)  # type: ignore[arg-type]
+    def deletes(limit: RejectLimit, *parts: Part) -> None:
+        added(limit, *parts)
         path = tmp_path / ".out.wip" / lost
-        if all(parts) and path.exists():
+        if len(limit.parts) == 4 and path.exists():
             path.unlink() if path.is_file() else shutil.rmtree(path)
 
-    monkeypatch.setattr(score_module, "_check_rejects", deletes)
+    monkeypatch.setattr(RejectLimit, "add", deletes)
     out, _ = run(tmp_path, tiny_model, tmp_path / "a.tsv", **how)
     for path in (path for path in whole.rglob("*part-*") if path.is_file()):
         assert (out / path.relative_to(whole)).read_bytes() == path.read_bytes()
@@ -781,15 +782,15 @@ def test_a_model_that_is_written_to_during_the_run_labels_as_it_was_loaded(
     (tmp_path / "a.tsv").write_text("text\n" + "".join(f"enak {row}\n" for row in range(60)))
     shutil.copytree(tiny_model, tmp_path / "model")
     whole, _ = run(tmp_path, tmp_path / "model", tmp_path / "a.tsv", shard_rows=20, output=tmp_path / "whole")
-    checked = score_module._check_rejects
+    added = RejectLimit.add
 
-    def spoils(*given: object) -> None:
-        checked(*given)  # type: ignore[arg-type]
+    def spoils(*given: Any) -> None:
+        added(*given)
         with open(tmp_path / "model" / "model.safetensors", "r+b") as file:
             file.seek(-40_000, 2)
             file.write(bytes(40_000))
 
-    monkeypatch.setattr(score_module, "_check_rejects", spoils)
+    monkeypatch.setattr(RejectLimit, "add", spoils)
     out, _ = run(tmp_path, tmp_path / "model", tmp_path / "a.tsv", shard_rows=20)
     assert published(out).equals(published(whole))
 

@@ -10,7 +10,7 @@ import pytest
 from test_commit import JOB, MARKER, OTHER, complete, publish, without_locks
 
 from sentiment_batch.errors import Busy, OutputConflict
-from sentiment_batch.write import beside, shared
+from sentiment_batch.write import beside, shared, store
 from sentiment_batch.write import lock as module
 from sentiment_batch.write.beside import Beside, work_folder
 from sentiment_batch.write.claim import CLAIM, LOCK, SCRATCH, How
@@ -347,3 +347,32 @@ def test_to_publish_is_to_begin_nothing(out: Path, tmp_path: Path) -> None:
     going_on = begin(out, "publish", OTHER)
     assert going_on.lock.alone
     going_on.release()
+
+
+def test_what_a_killed_slice_left_in_its_scratch_folder_is_taken_away_by_the_next(out: Path) -> None:
+    """And nothing of one that is at work."""
+    at_work, killed = begin(out), begin(out)
+    for work in (at_work, killed):
+        (work.scratch / "index").write_text("large")
+    assert killed.lock
+    killed.lock.release()  # as the kernel does
+    other = begin(out)
+    assert not killed.scratch.exists()
+    assert (at_work.scratch / "index").exists()
+    for work in (at_work, other):
+        work.release()
+
+
+def test_a_claim_is_known_again_without_reading_it_as_json(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one that takes its place is not."""
+    work = begin(out, "whole")
+    work.check_held()
+    with monkeypatch.context() as patch:
+        patch.setattr(store.json, "loads", None)
+        work.check_held()
+    path = work.folder / CLAIM
+    path.write_text(path.read_text().replace(work.claim.job_id, "0" * 32))
+    with pytest.raises(OutputConflict, match="another job took it"):
+        work.check_held()
+    assert work.lock
+    work.lock.release()

@@ -46,12 +46,19 @@ def rows_section(files: Sequence[tuple[int, bool]], rows: Estimate, exact: bool)
 
 
 def time_section(
-    rows: Estimate, share: Estimate, tokens: Estimate, pace: Estimate | None, load_seconds: float, at_once: int
+    rows: Estimate,
+    share: Estimate,
+    tokens: Estimate,
+    pace: Estimate | None,
+    load_seconds: float,
+    at_once: int,
+    of_slices: bool,
 ) -> Section:
     """How long the rows take: (rows x share that is labelled x tokens of a text) / tokens a second, and the loading.
 
     The ends are those of all four at once: the fewest and shortest texts in the fastest piece of the calibration, the
-    most and longest in the slowest. `at_once` workers have a device each.
+    most and longest in the slowest. `at_once` workers have a device each. Told is also, `of_slices`, what one of
+    several such machines takes.
     """
     if pace is None or not rows.value or not share.value:
         nothing = dict.fromkeys(("seconds", "low", "high"), load_seconds)
@@ -63,7 +70,9 @@ def time_section(
         "seconds": round(seconds.value, 1),
         **_ends(seconds, 1),
         "rows_per_second": round(rows.value * at_once / each.value, 1) if each.value else None,
-        "slices": {str(number): round(each.value / at_once / number + load_seconds, 1) for number in _SLICES},
+        "slices": {
+            str(number): round(each.value / at_once / number + load_seconds, 1) for number in _SLICES if of_slices
+        },
     }
 
 

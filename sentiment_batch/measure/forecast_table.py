@@ -24,6 +24,7 @@ def table(metrics: dict[str, Any], output: str | None) -> str:
         ("tokens", _tokens(plan["sample"])),
         ("shares", _shares(plan["sample"])),
         ("shards", _shards(plan["shards"])),
+        ("slice", _slice(plan["shards"].get("slice"))),
         ("compute", _compute(plan["compute"], metrics["model"])),
         ("time", _time(plan["time"], plan["calibration"])),
         ("slices", _slices(plan["time"], plan["shards"])),
@@ -68,6 +69,11 @@ def _shards(shards: dict[str, Any]) -> str:
     cost = "" if kill is None else f"; a kill costs {duration(kill)} at most"
     sizes = f"{shards['rows_mean']:,.0f} rows and {size(shards['bytes_mean'])}"
     return f"{about}{shards['count']:,} of {sizes}, the largest of {shards['rows_largest']:,} rows{cost}"
+
+
+def _slice(mine: dict[str, Any] | None) -> str:
+    """What this run would do of it, if not all."""
+    return f"{mine['index']}/{mine['of']}: {some(mine['count'], 'shard')}, {mine['rows']:,} rows" if mine else ""
 
 
 def _compute(compute: dict[str, Any], model: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Input files -> shards: the whole job, cut into pieces that can be done in any order, before a row is labelled."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,6 +15,8 @@ from sentiment_batch.read.columns import is_name, shown_columns
 from sentiment_batch.read.inputs import InputFile, check_unchanged, find_inputs, range_sha256, read_each
 from sentiment_batch.read.objects import first_few
 from sentiment_batch.read.texts import is_text
+
+Recall = Callable[[tuple[InputFile, ...]], dict[str, Any] | None]
 
 _SEPARATORS = {"\t": "give --format tsv", ",": "give --format csv", ";": "", "|": ""}
 
@@ -62,12 +64,16 @@ class PlannedShard:
     shard: Shard
 
 
+def nothing_noted(files: tuple[InputFile, ...]) -> None:
+    """No earlier run is asked."""
+
+
 def open_inputs(
     paths: tuple[str, ...],
     format: str,
     columns: tuple[str, ...],
     required: tuple[str, ...],
-    recall: Callable[[tuple[InputFile, ...]], dict[str, Any] | None] = lambda _: None,
+    recall: Recall = nothing_noted,
 ) -> Inputs:
     """The files behind the paths, with one schema; `required` names the columns that the job reads.
 
@@ -153,9 +159,14 @@ def _of_strings(names: tuple[str, ...]) -> pa.Schema:
     return pa.schema([(name, pa.string()) for name in names])
 
 
+def rows_of(shards: Iterable[PlannedShard]) -> int:
+    """How many they have together."""
+    return sum(planned.shard.rows for planned in shards)
+
+
 def say_if_empty(inputs: Inputs, shards: list[PlannedShard]) -> None:
     """Warn of a dump without any row: it may be right, and it may be that something before this job failed."""
-    if not any(planned.shard.rows for planned in shards):
+    if not rows_of(shards):
         log.warning("no rows in %s", first_few([file.path for file in inputs.files]))
 
 

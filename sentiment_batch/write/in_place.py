@@ -24,7 +24,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,7 +45,7 @@ from sentiment_batch.write.claim import (
     turn_of,
 )
 from sentiment_batch.write.lock import TRIES, Lock
-from sentiment_batch.write.store import Folder, Store, Version, json_scratch, parsed, read_json
+from sentiment_batch.write.store import Folder, Recognised, Store, Version, json_scratch, parsed, read_json
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,10 @@ class InPlace:
     scratch: Path
     lock: Lock | None
     resumed: bool
+    recognised: Recognised = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.recognised = Recognised(self.claim)
 
     @property
     def folder(self) -> Path:
@@ -71,7 +75,7 @@ class InPlace:
 
     def check_held(self) -> None:
         """Raise `OutputConflict` if another job took the output."""
-        while not self.claim.is_of(read_json(self.store, CLAIM)):
+        while not self.recognised.is_ours(self.store.read(CLAIM)):
             version, claimed = self.store.version(CLAIM), read_json(self.store, CLAIM)
             holder = claimed if is_claim(claimed) else read_json(self.store, self.claim.marker)
             if is_claim(holder) and holder[JOB_ID] != self.claim.job_id:
@@ -160,7 +164,7 @@ def work_in_place(claim: Claim, store: Store, lock: Lock | None = None) -> InPla
             return done
         if (seen := _look(claim, store, alone)) is None:
             continue
-        scratch = _scratch(store, alone)
+        scratch = _scratch(store, lock)
         try:
             if (taken := _take(claim, store, scratch, seen)) is not None:
                 return InPlace(taken, store, scratch, lock, resumed=taken.is_of(seen.claimed))
@@ -246,10 +250,10 @@ def _check_conditions(store: Store, scratch: Path, content: dict[str, Any]) -> N
             )
 
 
-def _scratch(store: Store, alone: bool) -> Path:
+def _scratch(store: Store, held: Lock | None) -> Path:
     """Where this run builds its files: on the same file system if there is one, to be linked from there."""
     if isinstance(store, Folder):
-        return store.own_scratch(alone)
+        return store.own_scratch(held)
     return Path(tempfile.mkdtemp(prefix="sentiment-batch-"))
 
 

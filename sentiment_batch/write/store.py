@@ -19,7 +19,8 @@ from typing import Any, BinaryIO, Protocol
 from sentiment_batch.disk import make_folders, replace_file, sync_file, sync_folder
 from sentiment_batch.errors import UsageError
 from sentiment_batch.remote import is_url
-from sentiment_batch.write.claim import SCRATCH
+from sentiment_batch.write.claim import SCRATCH, Claim
+from sentiment_batch.write.lock import Lock, is_left
 from sentiment_batch.write.scratch import disk_errors, write_scratch
 
 _JSON_BYTES = 256 * 2**20
@@ -117,17 +118,24 @@ class Folder:
     def open(self, name: str) -> BinaryIO:
         return open(self.path / name, "rb")
 
-    def own_scratch(self, alone: bool) -> Path:
-        """A new scratch folder for this run. If it is alone here, what killed runs left in theirs is taken away.
+    def own_scratch(self, held: Lock | None) -> Path:
+        """A new scratch folder for this run. What killed runs left in theirs is taken away, if `held` can tell.
 
         A name with the process in it would not do: on a file system that hosts share two runs may have one number.
         """
         shared = self.path / SCRATCH
-        if alone:
+        if held and held.alone:
             with suppress(OSError):  # a worker on another host, whose run was killed just now, may still write there
                 self.delete(SCRATCH)
         shared.mkdir(mode=0o700, exist_ok=True)
-        return Path(tempfile.mkdtemp(dir=shared))
+        beside_slices = held is not None and held.of_slices and held.works
+        if beside_slices:
+            for folder in filter(is_left, shared.iterdir()):
+                shutil.rmtree(folder, ignore_errors=True)
+        scratch = Path(tempfile.mkdtemp(dir=shared))
+        if held and beside_slices:
+            held.hold_scratch(scratch)
+        return scratch
 
     def delete(self, name: str) -> None:
         path = self.path / name
@@ -184,6 +192,22 @@ def parsed(data: bytes | None) -> Any:
         return json.loads(data) if data is not None and len(data) <= _JSON_BYTES else None
     except (ValueError, RecursionError):
         return None
+
+
+class Recognised:
+    """Knows the claim of a job again by its bytes: with thousands of inputs it takes a moment to read as JSON."""
+
+    def __init__(self, claim: Claim):
+        self.claim = claim
+        self.data: bytes | None = None
+
+    def is_ours(self, data: bytes | None) -> bool:
+        """Whether what was read is the job's claim."""
+        if data is None or data != self.data:
+            if not self.claim.is_of(parsed(data)):
+                return False
+            self.data = data
+        return True
 
 
 def write_metrics_copy(path: str | None, metrics: Any) -> None:
