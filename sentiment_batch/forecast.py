@@ -1,5 +1,6 @@
 """The job that says what a job would be: rows, tokens, shards, disk and time, from samples. It leaves nothing."""
 
+import gc
 import logging
 import math
 import os
@@ -43,17 +44,18 @@ def forecast(options: PlanOptions) -> Metrics:
     damaged where it is looked into.
     """
     clock, deadline = Clock(), deadline_of(options.deadline)
-    job = _opened(options)
-    labeller = job.labeller
-    seen = _look(options, job)
-    shards = seen.shards
-    pa.default_memory_pool().release_unused()  # the rows that were looked through; what comes now is the model
+    seen = _look(options, _opened(options))
+    labeller, shards = seen.labeller, seen.shards
+    gc.collect()  # files and shards by the thousand, and the rows that were looked through; what comes now is the model
+    pa.default_memory_pool().release_unused()
     load_seconds = labeller.load()
     log.info("calibrating for %g s", options.seconds)
     pieces = calibrate(labeller, seen.texts, options.seconds, options.chunk_rows)
     pace = of_pieces([piece.tokens for piece in pieces], [piece.seconds for piece in pieces]) if pieces else None
     devices = _devices(options, labeller, shards["count"])
-    time = time_section(seen.rows_here, seen.share, seen.tokens, pace, load_seconds, devices, not job.shard_slice)
+    time = time_section(
+        seen.rows_here, seen.share, seen.tokens, pace, load_seconds, devices, options.shard_slice is None
+    )
     in_time = {} if deadline.seconds is None else {"in_time": time["seconds"] <= deadline.seconds}
     texts, seconds = sum(piece.texts for piece in pieces), sum(piece.seconds for piece in pieces)
     found: Section = {
@@ -66,7 +68,7 @@ def forecast(options: PlanOptions) -> Metrics:
         "disk": disk_section(seen.rows, seen.row_bytes, shards, seen.footer_bytes, _free_bytes(options.output)),
         "peak_rss_bytes": peak_rss_bytes(),
     }
-    found["warnings"] = [*doubts_of(found, options.max_reject_rate), *_left_out(options, job)]
+    found["warnings"] = [*doubts_of(found, options.max_reject_rate), *seen.left_out]
     return document("plan", clock, model=model_section(labeller), plan=found, headline=_headline(found))
 
 
@@ -95,6 +97,7 @@ def _left_out(options: PlanOptions, job: Job) -> Iterator[str]:
 class _Seen:
     """What is known of the inputs, of whatever size, before the model is loaded."""
 
+    labeller: Labeller
     rows: Estimate
     rows_here: Estimate  # those of the slice, if it is one
     share: Estimate  # of the rows, that the model is asked for
@@ -105,6 +108,7 @@ class _Seen:
     input: Section
     sample: Section
     shards: Section
+    left_out: list[str]
 
 
 def _look(options: PlanOptions, job: Job) -> _Seen:
@@ -115,6 +119,7 @@ def _look(options: PlanOptions, job: Job) -> _Seen:
     of_shards = _shards_section(options, inputs, shards, rows)
     here, of_slice = _of_slice(job.shard_slice, shards, rows, of_shards["count"])
     return _Seen(
+        job.labeller,
         rows,
         here,
         _share_to_label(job, shards, rows),
@@ -125,6 +130,7 @@ def _look(options: PlanOptions, job: Job) -> _Seen:
         rows_section([(file.size, bool(file.compression)) for file in inputs.files], rows, shards is not None),
         sample.section(options.prefix),
         {**of_shards, **of_slice},
+        list(_left_out(options, job)),
     )
 
 
