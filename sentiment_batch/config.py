@@ -271,6 +271,11 @@ class PublishOptions(MetricsOptions, LogOptions):
     max_reject_rate: float | None = option(
         None, help="In the place of the one that the first slice had.", minimum=0, maximum=1
     )
+    overwrite: bool = option(
+        False,
+        help="Replace an output that belongs to another job, though the slices were not to, or it cannot be seen "
+        "any more whether they were: all but the last rename was done when the last one was killed.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

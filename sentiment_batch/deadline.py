@@ -47,14 +47,16 @@ class Deadline:
 
         There is if it will be done before the end at the pace of the rows that are `done` by then; so many pieces are
         done at once. As long as no row is done nobody knows the pace: then there is until the end itself, so that a run
-        which is short of time does something.
+        which is short of time does something. Once there is none, there is none for any.
         """
-        begun = monotonic()
+        begun, is_over = monotonic(), False
 
         def is_time_for(rows: int) -> bool:
+            nonlocal is_over
             now, count = monotonic(), done()
             pace = (now - begun) / count if count else 0.0
-            return self.seconds is None or now + rows * pace * at_once <= self.started + self.seconds
+            is_over |= self.seconds is not None and now + rows * pace * at_once > self.started + self.seconds
+            return not is_over
 
         return is_time_for
 

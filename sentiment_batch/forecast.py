@@ -52,7 +52,7 @@ def forecast(options: PlanOptions) -> Metrics:
     log.info("calibrating for %g s", options.seconds)
     pieces = calibrate(labeller, seen.texts, options.seconds, options.chunk_rows)
     pace = of_pieces([piece.tokens for piece in pieces], [piece.seconds for piece in pieces]) if pieces else None
-    devices = _devices(options, labeller, shards["count"])
+    devices = _devices(options, labeller, shards.get("slice", shards)["count"])
     time = time_section(
         seen.rows_here, seen.share, seen.tokens, pace, load_seconds, devices, options.shard_slice is None
     )
@@ -90,7 +90,7 @@ def _left_out(options: PlanOptions, job: Job) -> Iterator[str]:
         )
         yield since.why_not_in_words() if since.why_not else most
     if options.ray is not None:
-        yield "--ray: the time is that of this host by itself; so many workers like it take about as many times less"
+        yield "--ray: the time is that of one worker like this host; N of them take about an Nth of it"
 
 
 @dataclass(frozen=True)

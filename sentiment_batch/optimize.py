@@ -51,7 +51,7 @@ def optimize(options: OptimizeOptions) -> Metrics:
     try:
         from sentiment_batch.optimizing import make_graphs  # PyTorch and NNCF take seconds to load
 
-        scratch = store.own_scratch(held)
+        scratch = store.own_scratch(held.alone)
         made = make_graphs(folder, texts, split, options.max_drop, scratch)
         folder.check_unchanged()
         head = {"schema_version": 1, "made_by": MADE_BY, "model": folder.digest, "identity": identity}

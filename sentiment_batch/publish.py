@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import NoReturn
 
 from sentiment_batch.config import PublishOptions
@@ -23,7 +24,7 @@ from sentiment_batch.write.claim import CLAIM, LOCK, is_claim
 from sentiment_batch.write.commit import Work, claim, open_store, work_store
 from sentiment_batch.write.manifest import MADE, MARKER
 from sentiment_batch.write.part import Part
-from sentiment_batch.write.store import Store, read_json
+from sentiment_batch.write.store import Folder, Store, read_json
 
 log = logging.getLogger(__name__)
 
@@ -31,16 +32,18 @@ log = logging.getLogger(__name__)
 def publish(options: PublishOptions) -> Metrics:
     """Commit the job whose slices have left all its parts there, and return its metrics; those of a finished output.
 
-    The options are those that the slices left (job_file.py). Model and inputs are looked at as `score` does; nothing is
-    labelled. Raises as `score`: `InputError` for parts that are missing or damaged, `Busy` while slices are at work.
+    The options are those that the slices left (job_file.py). Nothing is labelled; model and inputs are looked at as
+    `score` does, unless a rename is all that is left to do. Raises as `score`: `InputError` for parts that are missing
+    or damaged, `Busy` while slices are at work.
     """
     clock = Clock()
     place = work_store(options.output)
     begun = read_job_file(place, options.output)
-    if begun is None or _is_unrenamed(place, options.output):
-        return _finished(options.output, place, overwrite=begun is not None and begun.options.overwrite)
+    if begun is None:
+        return _finished(options, place)
     rate = begun.options.max_reject_rate if options.max_reject_rate is None else options.max_reject_rate
-    job = open_job(replace(begun.options, progress=options.progress, max_reject_rate=rate))
+    replaces = options.overwrite or begun.options.overwrite
+    job = open_job(replace(begun.options, progress=options.progress, max_reject_rate=rate, overwrite=replaces))
     claimed = claim(options.output, job.identity(), MARKER, job.options.overwrite, MADE, "publish")
     if isinstance(claimed, dict):
         return done_already(job.options, claimed)
@@ -50,26 +53,25 @@ def publish(options: PublishOptions) -> Metrics:
         claimed.release()
 
 
-def _finished(output: str, place: Store, overwrite: bool) -> Metrics:
+def _finished(options: PublishOptions, place: Store) -> Metrics:
     """The metrics of an output that needs no more than a rename, if that. Raises `InputError` if there is none."""
+    output = options.output
     store = open_store(output)
-    unfinished = place.url != store.url and is_claim(read_json(place, CLAIM))
+    beside = isinstance(place, Folder) and place.path != Path(os.path.abspath(output))
+    unfinished = beside and is_claim(read_json(place, CLAIM))
     there = is_url(output) or os.path.isdir(output)
-    if _is_unrenamed(place, output):
+    # a run was killed before its last step; what another one has just replaced lies there, too, but without a lock
+    if beside and place.version(MARKER) is not None and place.version(LOCK) is not None:
         manifest = read_manifest(place)
     elif there and not unfinished and store.version(MARKER) is not None:
         manifest = read_manifest(store)
     else:
         raise _nothing(output, begun=unfinished or is_claim(read_json(store, CLAIM)))
-    claim(output, manifest["identity"], MARKER, overwrite, MADE, "publish")  # which finishes it, and what is behind it
+    claim(
+        output, manifest["identity"], MARKER, options.overwrite, MADE, "publish"
+    )  # which finishes it, and what is behind it
     log.info("done already: %s", output)
     return {**published_metrics(store, manifest), "already_done": True}
-
-
-def _is_unrenamed(place: Store, output: str) -> bool:
-    """Whether a run was killed before its last step. A finished folder without a lock is what was just replaced."""
-    aside = place.url != open_store(output).url
-    return aside and place.version(MARKER) is not None and place.version(LOCK) is not None
 
 
 def _nothing(output: str, begun: bool) -> InputError:

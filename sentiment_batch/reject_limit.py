@@ -29,7 +29,7 @@ class RejectLimit:
         rejected = sum(part.seal["rejected"] for part in self.parts)
         counts = {"are rejected": rejected, "have no finite score": self.bad - rejected}
         found = " and ".join(f"{count:,} of {self.total:,} rows {what}" for what, count in counts.items() if count)
-        words = rejects_in_words(self.store, self.parts)
+        words = rejects_in_words(self.store, sorted(self.parts, key=lambda part: part.seal["shard"]))
         return (
             f"{found}, more than --max-reject-rate {self.rate:g} allows{words and f': {words}'}; "
             f"{f'see {self.store.url}/{REJECTS}; ' if rejected else ''}nothing was published; "

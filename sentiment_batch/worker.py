@@ -1,4 +1,4 @@
-"""What a process does that labels shards for another one, whoever began it."""
+"""What a process does that labels shards for another one, or that begins such a process, whatever carries it."""
 
 import logging
 import os

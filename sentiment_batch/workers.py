@@ -102,8 +102,8 @@ class Crew:
     def sealed(self, shards: Iterable[PlannedShard], progress: Tally, has_time: HasTime = always) -> Iterator[Part]:
         """The parts of the shards, which are begun in their order, each when it is sealed; then the workers end.
 
-        None is begun from the first on whose rows there is no time for when it could be. What a worker raises is raised
-        here. A worker that dies is an `EnvironmentFailure`.
+        When one can be begun, but `has_time` says that there is none for its rows, no more are. What a worker raises is
+        raised here. A worker that dies is an `EnvironmentFailure`.
         """
         shards = takewhile(lambda planned: has_time(planned.shard.rows), shards)
         if not self.workers:

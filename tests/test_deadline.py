@@ -77,6 +77,17 @@ def test_the_first_piece_is_begun_however_large_it_is_but_not_behind_the_end(mon
     assert not has_time(1)
 
 
+def test_once_there_is_no_time_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which a worker that becomes free later hears, too."""
+    monkeypatch.setattr(module, "monotonic", lambda: 110.0)
+    has_time = Deadline(40.0, started=100.0).has_time(lambda: 0, 1)
+    assert has_time(1)
+    monkeypatch.setattr(module, "monotonic", lambda: 141.0)
+    assert not has_time(1)
+    monkeypatch.setattr(module, "monotonic", lambda: 110.0)
+    assert not has_time(1)
+
+
 def test_without_a_deadline_there_is_always_time() -> None:
     assert Deadline(None).has_time(lambda: 1, 1)(10**12)
 

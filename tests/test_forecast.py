@@ -362,7 +362,7 @@ def test_the_workers_of_a_cluster_are_not_asked_for_here(few: Path, planned: Cal
     plan = planned(few, ray="10.0.0.1:6379", workers=8)
     assert plan["compute"]["at_once"] == 1
     assert plan["warnings"] == [
-        "--ray: the time is that of this host by itself; so many workers like it take about as many times less"
+        "--ray: the time is that of one worker like this host; N of them take about an Nth of it"
     ]
 
 
@@ -390,6 +390,16 @@ def test_a_slice_of_text_that_is_not_read_through(
     shards = planned(path, shard_rows=1_000, shard_bytes=2**16, shard_slice="2/4")["shards"]
     assert shards["slice"]["count"] == pytest.approx(shards["count"] / 4, abs=1)
     assert shards["slice"]["rows"] == pytest.approx(5_000, rel=0.2)
+
+
+def test_more_devices_than_a_slice_has_shards_do_not_help(
+    few: Path, planned: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(module, "worker_computes", lambda compute, _, shards: asked.append(shards) or [compute])
+    planned(few, shard_rows=10)
+    planned(few, shard_rows=10, shard_slice="1/3")
+    assert asked == [7, 3]
 
 
 def test_json_is_printed_beside_a_log_file(few: Path, tiny_model: Path, tmp_path: Path, program: Program) -> None:

@@ -260,6 +260,39 @@ def test_another_jobs_output_is_replaced_if_the_slices_were_to(
     assert sorted(os.listdir(tmp_path)) == ["dump.tsv", "out", "whole"]
 
 
+def test_and_if_whoever_publishes_wants_it(expected: dict[str, str], dump: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    leave_all(dump, out)
+    run(dump, tmp_path / "other", prefix="other_")
+    (tmp_path / "other").rename(out)
+    with pytest.raises(OutputConflict, match=r"belongs to another job: .*, or --overwrite"):
+        publish(out)
+    publish_job(PublishOptions(output=str(out), progress="none", overwrite=True))
+    assert data_files(out) == expected
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_finished_output_on_a_mount_point(
+    relative: bool, dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commit, "is_mount_point", lambda path: path.name == "out")
+    (tmp_path / "out").mkdir()
+    run(dump, tmp_path / "out", "1/1")
+    monkeypatch.chdir(tmp_path)
+    assert publish(Path("out") if relative else tmp_path / "out")["already_done"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"job_id": "f0'])
+def test_a_damaged_marker_in_the_work_is_made_again(
+    content: bytes, expected: dict[str, str], dump: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    leave_all(dump, out)
+    (work_of(out) / "_SUCCESS").write_bytes(content)
+    publish(out)
+    assert data_files(out) == expected
+
+
 def test_work_without_slices_is_for_its_own_command(
     dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,7 +351,7 @@ def test_a_job_file_that_leads_elsewhere_publishes_nothing(dump: Path, tmp_path:
     [
         (step, replaces)
         for replaces, steps in (
-            (False, [(Beside, "publish"), (os, "rename"), (beside, "_take_from_published")]),
+            (False, [(Beside, "publish"), (os, "rename")]),
             (True, [(Beside, "publish"), (beside, "exchange"), (beside, "_set_aside"), (beside, "sync_folder")]),
         )
         for step in steps
@@ -346,6 +379,10 @@ def test_a_publish_that_was_stopped_is_finished_by_the_next(
         with pytest.raises(KeyError):
             publish(out)
     elsewhere = dump if step == (Beside, "publish") else dump.rename(tmp_path / "elsewhere.tsv")
+    if step[1] in ("exchange", "sync_folder"):
+        with pytest.raises(OutputConflict, match=r"belongs to another job: .*, or --overwrite"):
+            publish(out)  # that the slices were to replace it cannot be seen any more
+        publish_job(PublishOptions(output=str(out), progress="none", overwrite=True))
     publish(out)
     elsewhere.rename(dump)
     assert data_files(out) == expected

@@ -11,7 +11,9 @@ from sentiment_batch.write.store import Folder
 
 
 def part(rejected: int, nonfinite: int) -> Part:
-    return Part("part", 0, {"rejected": rejected, "rejects": None, "counts": {"nonfinite": nonfinite}}, None)
+    return Part(
+        "part", 0, {"shard": 0, "rejected": rejected, "rejects": None, "counts": {"nonfinite": nonfinite}}, None
+    )
 
 
 def test_it_is_of_all_parts_together_and_of_all_rows_of_the_job(tmp_path: Path) -> None:

@@ -349,20 +349,6 @@ def test_to_publish_is_to_begin_nothing(out: Path, tmp_path: Path) -> None:
     going_on.release()
 
 
-def test_what_a_killed_slice_left_in_its_scratch_folder_is_taken_away_by_the_next(out: Path) -> None:
-    """And nothing of one that is at work."""
-    at_work, killed = begin(out), begin(out)
-    for work in (at_work, killed):
-        (work.scratch / "index").write_text("large")
-    assert killed.lock
-    killed.lock.release()  # as the kernel does
-    other = begin(out)
-    assert not killed.scratch.exists()
-    assert (at_work.scratch / "index").exists()
-    for work in (at_work, other):
-        work.release()
-
-
 def test_a_claim_is_known_again_without_reading_it_as_json(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another one that takes its place is not."""
     work = begin(out, "whole")

@@ -616,3 +616,22 @@ def test_without_locks(
     assert run(dump, out, "1/3")["slice"]["published"]
     assert data_files(out) == expected
     assert re.search("has no locks: see to it that no run but slices of one job works there", caplog.text)
+
+
+def test_the_first_reject_that_is_named_is_the_first_of_the_job(
+    dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever slice finds it."""
+    told: list[str] = []
+    for index in (1, 2):
+        out = tmp_path / f"out{index}"
+        run(dump, out, f"{index}/2")
+        parts = sorted(work_of(out).glob("part-*"))
+        with monkeypatch.context() as patch:  # a slice of a limit that its own parts hold, and all together do not
+            patch.setattr(sliced, "count_parts", lambda *_: 0)
+            run(dump, out, f"{3 - index}/2")
+        assert len(parts) < SHARDS
+        with pytest.raises(TooManyRejects) as raised:
+            run(dump, out, f"{3 - index}/2", max_reject_rate=0.04)
+        told.append(str(raised.value).replace(str(work_of(out)), ""))
+    assert told[0] == told[1]

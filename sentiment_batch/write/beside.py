@@ -12,13 +12,10 @@ from typing import Any
 
 from sentiment_batch.disk import sync_folder
 from sentiment_batch.errors import OutputConflict
-from sentiment_batch.write.claim import CHECKPOINT, CLAIM, CONTROL, JOB, LOCK, STATE, Claim, is_claim
+from sentiment_batch.write.claim import CHECKPOINT, CLAIM, CONTROL, LOCK, STATE, Claim, is_claim
 from sentiment_batch.write.lock import TRIES, Lock, lock
 from sentiment_batch.write.shared import lock_for_slices
 from sentiment_batch.write.store import Folder, Recognised, create_json, parsed, read_json
-
-# What a finished folder has until it is the output. Of a job that slices did, `publish` can finish the rename with it.
-_UNTIL_RENAMED = (JOB, LOCK)
 
 
 @dataclass
@@ -75,13 +72,13 @@ class Beside:
             return
         self.check_held()
         for name in CONTROL:
-            if name not in _UNTIL_RENAMED:
+            if name != LOCK:
                 _remove(self.folder / name)
         sync_folder(self.folder)  # or they could be back in the output after a loss of power
         old = _sibling(self.output, "old")
         if self.claim.overwrite and _is_filled(self.output):
             _discard(old, self.claim.marker)
-            _take_from_published(self.output)  # of a run that was killed behind its rename
+            (self.output / LOCK).unlink(missing_ok=True)  # of a run that was killed behind its rename
             if exchange(self.folder, self.output):
                 _set_aside(self.folder, old)
             else:  # for a moment there is no output; the next run would finish it
@@ -90,7 +87,7 @@ class Beside:
         else:  # fails if there is an output by now
             os.rename(self.folder, self.output)
         sync_folder(self.output.parent)
-        _take_from_published(self.output)
+        (self.output / LOCK).unlink(missing_ok=True)  # not before: a run that looked in between would take it for free
         with suppress(OSError):  # it is in nobody's way, and the new output is there
             _discard(old, self.claim.marker)
         if self.lock:
@@ -148,7 +145,7 @@ def _held_work(claim: Claim, output: Path, held: Lock) -> Beside | dict[str, Any
         _check_names(claim, folder)
     if not mine and (held.alone or not held.works):  # slices that share it found nothing there
         _empty(folder, claim.marker)
-    scratch = store.own_scratch(held)
+    scratch = store.own_scratch(held.alone)
     first = mine or create_json(store, scratch, CLAIM, claim.content())
     work = Beside(claim, output, folder, scratch, held, mine)
     if mine and is_claim(marker):  # all was there when the last run ended; only the rename was not
@@ -221,20 +218,14 @@ def _tidy(output: Path, marker: str) -> None:
 
     Nothing is asked of a file system that has none of it: it may be read-only.
     """
-    if any(os.path.lexists(output / name) for name in _UNTIL_RENAMED):
-        _take_from_published(output)
+    if os.path.lexists(output / LOCK):
+        _remove(output / LOCK)
     work, old = work_folder(output), _sibling(output, "old")
     with suppress(OSError):
         _discard(old, marker)
         if _is_ours(work, marker):
             _set_aside(work, old)
             _discard(old, marker)
-
-
-def _take_from_published(output: Path) -> None:
-    """The lock goes last: a run that looked in between would take it for free."""
-    for name in _UNTIL_RENAMED:
-        _remove(output / name)
 
 
 def _set_aside(folder: Path, old: Path) -> None:

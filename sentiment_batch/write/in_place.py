@@ -164,7 +164,7 @@ def work_in_place(claim: Claim, store: Store, lock: Lock | None = None) -> InPla
             return done
         if (seen := _look(claim, store, alone)) is None:
             continue
-        scratch = _scratch(store, lock)
+        scratch = _scratch(store, alone)
         try:
             if (taken := _take(claim, store, scratch, seen)) is not None:
                 return InPlace(taken, store, scratch, lock, resumed=taken.is_of(seen.claimed))
@@ -250,10 +250,10 @@ def _check_conditions(store: Store, scratch: Path, content: dict[str, Any]) -> N
             )
 
 
-def _scratch(store: Store, held: Lock | None) -> Path:
+def _scratch(store: Store, alone: bool) -> Path:
     """Where this run builds its files: on the same file system if there is one, to be linked from there."""
     if isinstance(store, Folder):
-        return store.own_scratch(held)
+        return store.own_scratch(alone)
     return Path(tempfile.mkdtemp(prefix="sentiment-batch-"))
 
 

@@ -44,7 +44,6 @@ class Lock:
     alone: bool = True
     works: bool = True
     of_slices: bool = False
-    scratch: int = -1  # the descriptor by which a slice holds its scratch folder, too
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A process that is begun with it holds it, too: it is free when the last of them has ended.
@@ -113,32 +112,10 @@ class Lock:
             self.path.unlink(missing_ok=True)
         self.release()
 
-    def hold_scratch(self, folder: Path) -> None:
-        """Hold a new scratch folder, so that other slices can tell it from what a killed one left (`is_left`).
-
-        Its lock is held before it has its name.
-        """
-        self.scratch = os.open(folder / f"{LOCK}.new", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self.scratch, fcntl.LOCK_EX)
-        os.replace(folder / f"{LOCK}.new", folder / LOCK)
-
     def release(self) -> None:
-        for descriptor in (self.descriptor, self.scratch):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self.descriptor = self.scratch = -1
-
-
-def is_left(scratch: Path) -> bool:
-    """Whether the run that held this scratch folder has ended."""
-    try:
-        descriptor = os.open(scratch / LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
-    try:
-        return _flocked(descriptor, fcntl.LOCK_EX)
-    finally:
-        os.close(descriptor)
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
 
 
 def _flocked(descriptor: int, operation: int) -> bool:

@@ -20,7 +20,6 @@ from sentiment_batch.disk import make_folders, replace_file, sync_file, sync_fol
 from sentiment_batch.errors import UsageError
 from sentiment_batch.remote import is_url
 from sentiment_batch.write.claim import SCRATCH, Claim
-from sentiment_batch.write.lock import Lock, is_left
 from sentiment_batch.write.scratch import disk_errors, write_scratch
 
 _JSON_BYTES = 256 * 2**20
@@ -118,24 +117,17 @@ class Folder:
     def open(self, name: str) -> BinaryIO:
         return open(self.path / name, "rb")
 
-    def own_scratch(self, held: Lock | None) -> Path:
-        """A new scratch folder for this run. What killed runs left in theirs is taken away, if `held` can tell.
+    def own_scratch(self, alone: bool) -> Path:
+        """A new scratch folder for this run. If it is alone here, what killed runs left in theirs is taken away.
 
         A name with the process in it would not do: on a file system that hosts share two runs may have one number.
         """
         shared = self.path / SCRATCH
-        if held and held.alone:
+        if alone:
             with suppress(OSError):  # a worker on another host, whose run was killed just now, may still write there
                 self.delete(SCRATCH)
         shared.mkdir(mode=0o700, exist_ok=True)
-        beside_slices = held is not None and held.of_slices and held.works
-        if beside_slices:
-            for folder in filter(is_left, shared.iterdir()):
-                shutil.rmtree(folder, ignore_errors=True)
-        scratch = Path(tempfile.mkdtemp(dir=shared))
-        if held and beside_slices:
-            held.hold_scratch(scratch)
-        return scratch
+        return Path(tempfile.mkdtemp(dir=shared))
 
     def delete(self, name: str) -> None:
         path = self.path / name
