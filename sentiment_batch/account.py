@@ -4,6 +4,7 @@ These are --metrics, --prometheus and --xcom. Each is written whole or not at al
 learns of a failure from it, not from its absence.
 """
 
+import glob
 import logging
 import os
 import time
@@ -27,6 +28,13 @@ LOG_FILE = "log_file"
 _FILES = ("metrics", "prometheus", "xcom")  # the metrics first: what is asked for since long must not wait
 
 _READ = ("input", "data", "train", "valid", "calibration", "job")  # options whose files must not be written over
+_KINDS = {  # how an earlier one begins: what is there and is none of them is something else, named by mistake
+    "metrics": (b"{", "no JSON"),
+    "xcom": (b"{", "no JSON"),
+    "prometheus": (b"# HELP", "no Prometheus textfile"),
+}
+_LOOKED_AT = 4096  # bytes of a file that is there
+
 # and those to which nothing may be added
 _FOLDERS = ("night", "before", "old", "new", "model", "gate_baseline", "since")
 
@@ -53,12 +61,18 @@ def check_files(options: Any, outputs: Iterable[str | None]) -> None:
             faults[name] = f"--{name} {path} lies in --output, which has its own; put the copy elsewhere"
         elif read := next((each for each in _given(options, _READ) if _same(each, path)), None):
             faults[name] = f"--{name} {path} is the input {read}; name another file"
+        elif read := next((each for each in _given(options, _READ) if _is_found_by(each, path)), None):
+            faults[name] = f"--{name} {path} is one of the inputs {read}, or would be in the next run; put it elsewhere"
         elif read := next((each for each in _given(options, _FOLDERS) if _lies_beside(path, each)), None):
             faults[name] = f"--{name} {path} lies in {read}, which is read; put it elsewhere"
         elif os.path.isdir(path):
             faults[name] = f"--{name} {path} is a folder; name a file"
         elif same:
             faults[name] = f"--{name} {path} is the file of --{same}, too; name another one"
+            if name == LOG_FILE:  # whose lines would be written over
+                faults.setdefault(same, faults[name])
+        elif other := _what_is_there(name, path):
+            faults[name] = f"--{name} {path} is there, and is {other}; name another file, or take that one away"
     if faults:
         error = UnfitFile(next(iter(faults.values())).replace(LOG_FILE, "log-file"))
         error.names = tuple(faults)
@@ -118,6 +132,31 @@ def _given(options: Any, names: Iterable[str]) -> Iterator[str]:
 
 def _same(path: str | None, other: str) -> bool:
     return path is not None and os.path.realpath(path) == os.path.realpath(other)
+
+
+def _is_found_by(given: str, path: str) -> bool:
+    """Whether an input that is a folder or a pattern has the file among its data, or would have it."""
+    if is_url(given) or os.path.isfile(given):
+        return False
+    if os.path.isdir(given):
+        below = os.path.relpath(os.path.realpath(path), os.path.realpath(given))
+        return lies_in(path, given) and not any(name.startswith(("_", ".")) for name in below.split(os.sep))
+    return glob.has_magic(given) and any(_same(found, path) for found in glob.iglob(given, recursive=True))
+
+
+def _what_is_there(name: str, path: str) -> str | None:
+    """What the file is, if it is one that is not to be written over, or not to be added to."""
+    if not os.path.isfile(path):
+        return None
+    try:
+        with open(path, "rb") as file:
+            begin = file.read(_LOOKED_AT)
+    except OSError:
+        return None  # whoever writes it will say so
+    if name == LOG_FILE:
+        return "no text" if b"\0" in begin else None
+    wanted, words = _KINDS[name]
+    return None if not begin.strip() or begin.lstrip().startswith(wanted) else words
 
 
 def _lies_beside(path: str, read: str) -> bool:

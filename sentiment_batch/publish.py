@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -76,6 +77,9 @@ def _finished(options: PublishOptions, place: Store) -> Metrics:
 
 def _nothing(output: str, begun: bool) -> InputError:
     what = "its job was not begun by slices; run the same command again to finish it"
+    folder, name = os.path.split(os.path.normpath(output))
+    if not is_url(output) and (found := re.fullmatch(r"\.(.+)\.wip", name)):
+        what = f"it is where the work on an output lies; give {os.path.join(folder, found[1])}"
     return InputError(f"{output}: nothing to publish: {what if begun else 'no job has been begun there'}")
 
 

@@ -124,6 +124,11 @@ def _differences(
     output = since.output
     if output.identity.get("row_format") != identity["row_format"]:
         yield "another version of the program made it"
+    part = read_part(output.store, output.parts[0]["name"])
+    made = part.seal.get("compute") if part else None
+    if made != compute:
+        words = (shown(compute_in_words(each)) if isinstance(each, dict) else "none" for each in (made, compute))
+        yield f"it was computed with {' there, '.join(words)} here"
     if output.identity.get("model") != identity["model"]:
         theirs, ours = (str(each.get("model")) for each in (output.identity, identity))
         yield f"it is of another model ({shown(theirs):.16} there, {ours:.16} here)"
@@ -134,11 +139,6 @@ def _differences(
         if there != here:
             words = (shown(str(each)) if each is not None else "none" for each in (there, here))
             yield f"--{name.replace('_', '-')} {' there, '.join(words)} here"
-    part = read_part(output.store, output.parts[0]["name"])
-    made = part.seal.get("compute") if part else None
-    if made != compute:
-        words = (shown(compute_in_words(each)) if isinstance(each, dict) else "none" for each in (made, compute))
-        yield f"it was computed with {' there, '.join(words)} here"
     theirs = output.schema()
     for name in since.key:
         if kind_of(theirs.field(name).type) != kind_of(schema.field(name).type):

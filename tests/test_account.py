@@ -189,10 +189,62 @@ def test_no_line_of_the_log_gets_there(path: str, said: str, folder: Path, tiny_
 
 
 def test_the_log_is_no_file_of_metrics(folder: Path, tiny_model: Path, program: Program) -> None:
+    """Nor does the refusal take its place."""
+    (folder / "one").write_text('{"message": "a line of last night"}\n')
     given = ("a.tsv", "--model", tiny_model, "--output", "out", "--metrics", "one", "--log-file", "one")
     ended = program("score", *given)
     assert (ended.code, ended.err) == (2, "error: --log-file one is the file of --metrics, too; name another one\n")
-    assert strict_json((folder / "one").read_text())["exit_code"] == 2
+    assert (folder / "one").read_text() == '{"message": "a line of last night"}\n'
+
+
+@pytest.mark.parametrize("flag", ["--metrics", "--prometheus", "--xcom", "--log-file"])
+@pytest.mark.parametrize("given", ["dumps", "dumps/*.tsv", "dumps/**/*"])
+def test_what_a_folder_or_a_pattern_has_is_not_written_over(
+    flag: str, given: str, folder: Path, tiny_model: Path, program: Program
+) -> None:
+    """Nor is something put there that the next run would take for data."""
+    dump = folder / "dumps" / "day" / "a.tsv" if "**" in given else folder / "dumps" / "a.tsv"
+    dump.parent.mkdir(parents=True)
+    (folder / "a.tsv").rename(dump)
+    data = dump.read_text()
+    path = dump.relative_to(folder)
+    for command in ("score", "plan"):
+        ended = program(command, given, "--model", tiny_model, "--output", "out", flag, f"./dumps/../{path}")
+        assert ended.code == 2
+        assert f"{flag} ./dumps/../{path} is one of the inputs {given}, or would be" in ended.err
+    assert dump.read_text() == data
+    if given == "dumps":
+        ended = program("score", given, "--model", tiny_model, "--output", "out", flag, "dumps/new.json")
+        assert (ended.code, (folder / "dumps" / "new.json").exists()) == (2, False)
+        assert program("score", given, "--model", tiny_model, "--output", "out", flag, "dumps/_metrics.json").code == 0
+
+
+@pytest.mark.parametrize("rest", [(), ("--chunk-rows", "abc"), ("--nonsense",), ("--model", "none", "--output", "o")])
+@pytest.mark.parametrize("flag", ["--metrics", "--prometheus", "--xcom"])
+def test_what_is_something_else_is_not_written_over(
+    flag: str, rest: tuple[str, ...], folder: Path, program: Program
+) -> None:
+    """Whatever else is wrong with the command."""
+    data = (folder / "a.tsv").read_text()
+    ended = program("score", "none.tsv", flag, "a.tsv", *rest)
+    assert ended.code == 2
+    assert (folder / "a.tsv").read_text() == data
+    if "--output" in rest:
+        assert f"error: {flag} a.tsv is there, and is no " in ended.err
+    if "--nonsense" in rest:  # then nobody knows what else is an option
+        return
+    (folder / "empty").touch()
+    program("score", "none.tsv", flag, "empty", *rest)
+    assert (folder / "empty").stat().st_size, "as mktemp makes it"
+    program("score", "none.tsv", flag, "empty", *rest, "--key", "id")
+    assert "is there" not in program("score", "none.tsv", flag, "empty", *rest).err, "an earlier one is"
+
+
+def test_a_log_goes_behind_text_alone(folder: Path, program: Program) -> None:
+    (folder / "dump").write_bytes(b"PAR1" + bytes(100))
+    ended = program("score", "a.tsv", "--model", "none", "--output", "o", "--log-file", "dump")
+    assert (ended.code, "error: --log-file dump is there, and is no text" in ended.err) == (2, True)
+    assert (folder / "dump").stat().st_size == 104
 
 
 def test_what_an_output_is_made_from_is_not_written_into() -> None:
@@ -248,7 +300,7 @@ def test_a_file_that_cannot_be_written(
 
 def test_an_older_file_is_replaced_whole(folder: Path, program: Program) -> None:
     for name in NAMES.values():
-        (folder / name).write_text("old" * 10_000)
+        (folder / name).write_text(("# HELP " if name == "p.prom" else "{") + "old" * 10_000)
     assert program("verify", "nowhere", *FILES).code == 3
     taken(folder, "verify", 3)
 

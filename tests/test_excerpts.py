@@ -143,7 +143,7 @@ def test_many_files_get_places_by_their_size(texts: list[str], tmp_path: Path) -
     inputs = opened(tmp_path)
     found = found_in(inputs, known=True)
     assert sum(texts[70] <= each.chunk.batch.column(0)[0].as_py() for each in found) > 20
-    assert len(found) == 32
+    assert len(found) > 28, "places in it that are near to each other are one"
 
 
 def test_the_whole_is_every_row_once(texts: list[str], tmp_path: Path) -> None:
@@ -164,3 +164,14 @@ def test_row_groups_that_take_long_to_come_into_are_fewer(
     found = found_in(opened(path), known=True)
     assert 8 <= len({each.chunk.batch.column(1)[0].as_py() for each in found}) < 16
     assert sum(each.chunk.batch.num_rows for each in found) == pytest.approx(3_200, rel=0.3), "with more rows from each"
+
+
+@pytest.mark.parametrize("name", ["tsv", "csv", "tsv.gz", "parquet"])
+@pytest.mark.parametrize("rows", [2_500, 4_000, 9_000])
+def test_no_row_comes_twice(name: str, rows: int, texts: list[str], tmp_path: Path) -> None:
+    """Not even where there are hardly more than are looked at."""
+    path = tmp_path / f"dump.{name}"
+    PUT[name](path, texts[:rows])
+    found = [row for each in found_in(opened(path), True) for row in each.chunk.batch.column(1).to_pylist()]
+    assert len(found) == len(set(found))
+    assert len(found) > 1_000

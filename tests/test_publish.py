@@ -293,6 +293,12 @@ def test_a_damaged_marker_in_the_work_is_made_again(
     assert data_files(out) == expected
 
 
+def test_the_work_folder_is_not_the_output(dump: Path, tmp_path: Path) -> None:
+    run(dump, tmp_path / "out", "1/2")
+    with pytest.raises(InputError, match=rf"it is where the work on an output lies; give {tmp_path}/out$"):
+        publish(work_of(tmp_path / "out"))
+
+
 def test_work_without_slices_is_for_its_own_command(
     dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

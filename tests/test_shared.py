@@ -362,3 +362,20 @@ def test_a_claim_is_known_again_without_reading_it_as_json(out: Path, monkeypatc
         work.check_held()
     assert work.lock
     work.lock.release()
+
+
+@pytest.mark.parametrize("how", ["whole", "slice"])
+def test_one_that_is_refused_leaves_nothing(how: How, out: Path) -> None:
+    """Nor does it take anything of another job's that has but begun."""
+    publish(out, OTHER)
+    with pytest.raises(OutputConflict, match="belongs to another job"):
+        begin(out, how)
+    held = lock(work_folder(out))
+    held.release()
+    with pytest.raises(OutputConflict):
+        begin(out, how)
+    held = lock(work_folder(out), of_slices=True, shared=True)
+    with pytest.raises((OutputConflict, Busy)):
+        begin(out, how)
+    assert held.is_held()
+    held.release()

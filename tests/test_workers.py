@@ -136,6 +136,19 @@ def test_no_more_workers_than_shards(install: Install, dump: Path, tmp_path: Pat
     assert re.findall(r"\d workers", caplog.text) == ["2 workers"]
 
 
+def test_a_map_has_the_names_in_it_that_it_had(tmp_path: Path, install: Install) -> None:
+    """In the footers of parts of another process, too, by which whoever reads them gets their types."""
+    kind = pa.map_(pa.field("a key", pa.string(), nullable=False), pa.field("a value", pa.int64()))
+    rows = pa.table({"text": [f"enak {row}" for row in range(90)], "m": pa.array([[("a", 1)]] * 90, kind)})
+    pq.write_table(rows, tmp_path / "dump.parquet")
+    (tmp_path / "stub").mkdir()
+    for workers in (1, 2):
+        options = {"input": (str(tmp_path / "dump.parquet"),), "model": str(tmp_path / "stub"), "shard_rows": 30}
+        out = str(tmp_path / f"out{workers}")
+        score(ScoreOptions(**options, output=out, chunk_rows=10, progress="none", workers=workers))
+    assert data_files(tmp_path / "out1") == data_files(tmp_path / "out2")
+
+
 def test_in_a_bucket(install: Install, dump: Path, bucket: str, tmp_path: Path) -> None:
     run(dump, f"{bucket}/alone", 1)
     run(dump, f"{bucket}/two", 2)

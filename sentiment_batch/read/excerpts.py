@@ -64,10 +64,9 @@ def excerpts(
     plain = [0 if file.compression else max(0, stop - start) for file, (start, stop) in each]
     of_packed = round(count * sum(packed) / max(1, sum(packed) + sum(plain)))
     yield from _of_packed(inputs, places(packed, of_packed), columns, size[1])
-    length = max(1, min(size[1], sum(plain) // count))  # or they would overlap
-    for number, offset in places(plain, count - of_packed):
-        first, last = extents[number]
-        start, stop = _stretch(offset, last - first, length)
+    length = max(1, min(size[1], sum(plain) // count))
+    for number, start, stop in _stretches(places(plain, count - of_packed), plain, length):
+        first = extents[number][0]
         yield _of_text(inputs, number, extents[number], columns, (first + start, first + stop))
 
 
@@ -90,13 +89,23 @@ def _of_parquet(
     of_row = sum(group.bytes for group in groups) / max(1, sum(group.rows for group in groups))
     fewer = max(_FEWEST_PLACES, min(count, 2 * _UNPACKED_GROUPS // max(1, largest)))
     rows = max(1, min(rows * count // fewer, int(_SAMPLE_BYTES / max(1, fewer * of_row))))
-    for file, offset in places(sizes, fewer):
-        start, stop = _stretch(offset, sizes[file], rows)
+    for file, start, stop in _stretches(places(sizes, fewer), sizes, rows):
         planned = PlannedShard(0, file, Shard(start, stop, start, stop - start))
         for chunk in read_chunks(inputs, planned, columns, columns[0], rows):
             yield Excerpt(chunk)
             if chunk.batch.nbytes > _SAMPLE_BYTES / fewer:
                 break  # longer than the footer says, as values are that stand in many rows
+
+
+def _stretches(found: list[Place], sizes: Sequence[int], length: int) -> Iterator[tuple[int, int, int]]:
+    """(the piece, from where, to where) to take `length` at each place; what two of them would have is taken once."""
+    taken: dict[int, int] = {}
+    for piece, offset in found:
+        start, stop = _stretch(offset, sizes[piece], length)
+        start = max(start, taken.get(piece, 0))
+        if start < stop:
+            yield piece, start, stop
+            taken[piece] = stop
 
 
 def _stretch(offset: int, size: int, length: int) -> tuple[int, int]:
@@ -141,10 +150,10 @@ def _of_packed(inputs: Inputs, wanted: list[Place], columns: tuple[str, ...], si
         chunk = _chunk(file, Shard(start, unpacked, 0, _ALL), names, columns)
         rows, counted = chunk.batch.num_rows, (chunk.rows, packed)
         length = max(1, rows * size // max(1, unpacked - start))
-        for _, offset in places([rows], count * len(wanted) // max(1, sum(each for _, each in by_file))):
-            first = max(0, min(offset, rows - length))
-            rejects = [each for each in chunk.rejects if first <= each["row"] < first + length]
-            piece = Chunk(chunk.batch.slice(first, length), rejects)
+        many = count * len(wanted) // max(1, sum(each for _, each in by_file))
+        for _, first, stop in _stretches(places([rows], many), [rows], length):
+            rejects = [each for each in chunk.rejects if first <= each["row"] < stop]
+            piece = Chunk(chunk.batch.slice(first, stop - first), rejects)
             yield Excerpt(piece, *counted, packed=True)
             counted = (0, 0)
 

@@ -22,7 +22,7 @@ from sentiment_batch.ahead import in_threads
 from sentiment_batch.errors import InputError, SentimentBatchError, UsageError
 from sentiment_batch.read.magic import LOOKED_AT, is_plain, looks_like
 from sentiment_batch.read.objects import find_objects, first_few, is_data, object_version, say_left_out
-from sentiment_batch.read.source import AHEAD_BYTES, open_source, raise_if_short
+from sentiment_batch.read.source import AHEAD_BYTES, changed_input, open_source, raise_if_short
 from sentiment_batch.remote import is_url, real_paths
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
@@ -132,14 +132,14 @@ def check_unchanged(file: InputFile) -> None:
     """Raise `InputError` if the file is not the one that was planned."""
     if is_url(file.path):
         if object_version(file.path) != (file.size, file.etag):
-            raise InputError(f"{file.path} changed during the run; nothing was published; run again")
+            raise changed_input(file.path)
         return
     try:
         now = os.stat(file.path)
     except OSError as error:
         raise InputError(f"{file.path} went away during the run ({error.strerror}); nothing was published") from None
     if (now.st_size, now.st_mtime_ns) != (file.size, file.mtime_ns):
-        raise InputError(f"{file.path} changed during the run; nothing was published; run again on a file at rest")
+        raise changed_input(file.path)
 
 
 def range_sha256(file: InputFile, start: int, stop: int) -> str:

@@ -34,6 +34,10 @@ class Inputs:
     headers: tuple[Header, ...]
     groups: tuple[list[parquet.RowGroup], ...] = ()  # of each Parquet file, if its footer was read
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickled schema has other names inside of a map, and parts would have other bytes."""
+        return _inputs, (self.files, _written(self.schema), self.headers, self.groups)
+
     def rows_of(self, shards: "list[PlannedShard]") -> list[int]:
         """How many rows of each file the shards have."""
         rows = [0] * len(self.files)
@@ -53,6 +57,18 @@ class Inputs:
         """The `input` of the metrics JSON; `rows` are those of each file."""
         files = zip(self.files, rows, strict=True)
         return {"files": [{"path": file.path, "bytes": file.size, "rows": count} for file, count in files]}
+
+
+def _inputs(files: tuple[InputFile, ...], schema: bytes, *rest: Any) -> Inputs:
+    return Inputs(files, _as_written(schema), *rest)
+
+
+def _written(schema: pa.Schema) -> bytes:
+    return schema.serialize().to_pybytes()  # type: ignore[no-any-return]
+
+
+def _as_written(schema: bytes) -> pa.Schema:
+    return pa.ipc.read_schema(pa.py_buffer(schema))
 
 
 @dataclass(frozen=True)
@@ -147,8 +163,9 @@ def _as_noted(files: tuple[InputFile, ...], noted: dict[str, Any]) -> Inputs:
 
 
 def _with_nullable(schema: pa.Schema, nullable: dict[str, bool]) -> pa.Schema:
-    """The schema of rows that are from any of the files."""
-    return pa.schema([field.with_nullable(nullable[field.name]) for field in schema], schema.metadata)
+    """The schema of rows that are from any of the files, with the names inside of maps that Arrow writes anywhere."""
+    schema = pa.schema([field.with_nullable(nullable[field.name]) for field in schema], schema.metadata)
+    return _as_written(_written(schema))
 
 
 def _same_header(files: tuple[InputFile, ...], schema: pa.Schema) -> tuple[Header, ...]:

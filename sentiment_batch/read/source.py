@@ -27,6 +27,14 @@ def open_source(path: str, etag: str = "", ahead_bytes: int = AHEAD_BYTES, size:
     return cast(BinaryIO, io.BufferedReader(raw, ahead_bytes))
 
 
+def changed_input(path: str) -> InputError:
+    """What is said of a file that is another one than was planned: by its new content it is of another job."""
+    return InputError(
+        f"{path} changed during the run; nothing was published; run again when nobody writes to it, with --overwrite "
+        "if parts were finished, which are of what it was"
+    )
+
+
 def raise_if_short(error: Exception) -> None:
     """Raise the error again if memory or descriptors ran out: that is no fault of the file that was read."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORT):
@@ -59,4 +67,4 @@ class RemoteInput(RemoteFile):
     """An object that must stay the one it was."""
 
     def changed(self) -> Exception:
-        return InputError(f"{self.url} changed during the run; nothing was published; run again")
+        return changed_input(self.url)

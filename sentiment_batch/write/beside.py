@@ -117,7 +117,7 @@ def work_beside(claim: Claim, output: Path) -> Beside | dict[str, Any]:
         try:
             work = _held_work(claim, output, held)
         except BaseException:
-            held.release()
+            _let_go(held)
             raise
         if work is not None:
             return work
@@ -243,6 +243,23 @@ def _begun(folder: Path) -> bool:
     """Whether there is something in the work folder that is worth going on with, or that no run of ours has made."""
     others = (folder / name for name in os.listdir(folder) if name not in CONTROL)
     return (folder / CHECKPOINT / STATE).exists() or not all(map(_is_empty, others))
+
+
+def _let_go(held: Lock) -> None:
+    """Release it, and leave no folder behind that was made to look: what has no more than a lock is nobody's."""
+    folder = held.path.parent
+    try:
+        if held.is_held() and _is_bare(folder) and held.is_last() and _is_bare(folder):
+            held.leave()
+            with suppress(OSError):  # somebody is at work there already
+                folder.rmdir()
+    finally:
+        held.release()
+
+
+def _is_bare(folder: Path) -> bool:
+    """Whether there is nothing but the lock, as when it was made for a look."""
+    return os.listdir(folder) == [LOCK]
 
 
 def _is_empty(path: Path) -> bool:

@@ -9,6 +9,7 @@ _SHOWN = 3
 _MODELS = {"model": "another model", "old": "another OLD", "new": "another NEW"}  # by their digests
 _IN_WORDS = {  # what nobody would read
     "data_sha256": "other training data",
+    "--since": "another output for --since",
     "row_format": "another version of the program",
     "training_format": "another version of the program",
 }
