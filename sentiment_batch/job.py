@@ -57,14 +57,18 @@ class Job:
 
     def identity(self) -> Identity:
         """All that can change a row, and nothing else."""
-        return identity_of(self.options, self.labeller, self.since, self.inputs.files)
+        since = self.since.identity() if self.since else {}
+        return identity_of(self.options, self.labeller, since, self.inputs.files)
 
     def count(self, batch: pa.RecordBatch, unknown: np.ndarray) -> Counts:
         return count_rows(batch, unknown, self.labeller.labels, self.options.prefix, self.options.label_column)
 
 
-def identity_of(options: ScoreOptions, labeller: Labeller, since: Since | None, files: Iterable[InputFile]) -> Identity:
-    """The identity of a job, which follows from its files before anything is known of their columns."""
+def identity_of(options: ScoreOptions, labeller: Labeller, since: Identity, files: Iterable[InputFile]) -> Identity:
+    """The identity of a job, which follows from its files before anything is known of their columns.
+
+    `since` is what is in it of an earlier output, if it keeps rows of one.
+    """
     chosen = {name: value for name, value in asdict(options).items() if name not in _NOT_IDENTITY}
     return {
         "row_format": ROW_FORMAT,
@@ -74,7 +78,7 @@ def identity_of(options: ScoreOptions, labeller: Labeller, since: Since | None, 
         "options": {
             **chosen,
             **calibration_of(labeller),
-            **(since.identity() if since else {}),
+            **since,
             "max_length": labeller.max_length,
             "device": device_kind(options.device),
         },

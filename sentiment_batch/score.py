@@ -17,7 +17,7 @@ from sentiment_batch import MADE_BY
 from sentiment_batch.config import RAY_HERE, ScoreOptions
 from sentiment_batch.deadline import Deadline, deadline_of
 from sentiment_batch.errors import AccessRefused, DeadlineReached, OutputConflict, UsageError
-from sentiment_batch.job import Job, kept_columns, required_columns
+from sentiment_batch.job import Job, identity_of, kept_columns, required_columns
 from sentiment_batch.labeller import Labeller
 from sentiment_batch.labelling import (
     check_alike,
@@ -40,6 +40,7 @@ from sentiment_batch.measure.metrics import (
 )
 from sentiment_batch.measure.profile import profile_section
 from sentiment_batch.measure.progress import Progress
+from sentiment_batch.read.inputs import find_inputs
 from sentiment_batch.read.plan import Inputs, PlannedShard, Recall, nothing_noted, open_inputs, rows_of, say_if_empty
 from sentiment_batch.reject_limit import RejectLimit
 from sentiment_batch.remote import is_url, lies_in, real_paths
@@ -52,10 +53,10 @@ from sentiment_batch.shards import (
     ready_job,
     settled_parts,
 )
-from sentiment_batch.since import Since, check_key, open_since
+from sentiment_batch.since import NoOutput, Since, check_key, identity_with, open_since
 from sentiment_batch.sliced import agree_on_job, gathered_parts, say_end, slice_section
 from sentiment_batch.workers import Crew, open_crew
-from sentiment_batch.write.claim import CONTROL, How, is_claim, turn_of
+from sentiment_batch.write.claim import CLAIM, CONTROL, How, is_claim, job_id, turn_of
 from sentiment_batch.write.commit import Work, claim, open_store, settle_json
 from sentiment_batch.write.manifest import MADE, MARKER, METRICS, REPORT, manifest, remove_earlier
 from sentiment_batch.write.part import Part, Seal
@@ -79,7 +80,12 @@ def score(options: ScoreOptions) -> Metrics:
     parts are kept, and the same call, when what the error names is mended, goes on behind them.
     """
     clock, deadline = Clock(), deadline_of(options.deadline)
-    job = open_job(options)
+    try:
+        job = open_job(options)
+    except NoOutput:
+        if (done := _done_since(options)) is None:
+            raise
+        return done_already(options, done)
     how: How = "slice" if job.shard_slice else "whole"
     claimed = claim(options.output, job.identity(), MARKER, options.overwrite, MADE, how)
     if isinstance(claimed, dict):
@@ -118,6 +124,23 @@ def done_already(options: ScoreOptions, manifest: Metrics) -> Metrics:
     metrics = published_metrics(open_store(options.output), manifest)
     log.info("done already: %s", options.output)
     return {**metrics, "already_done": True, **slice_section(options, len(manifest["parts"]))}
+
+
+def _done_since(options: ScoreOptions) -> Metrics | None:
+    """The manifest of the output, if this job made it when its earlier output was still there: it may go then."""
+    store = open_store(options.output)
+    there, claimed = read_json(store, MARKER), read_json(store, CLAIM)
+    chosen = (there.get("identity") or {}).get("options") if is_claim(there) else None
+    if (
+        not isinstance(chosen, dict)
+        or "since" not in chosen
+        or (is_claim(claimed) and turn_of(claimed) != turn_of(there))
+    ):
+        return None
+    labeller = open_labeller(options, options.text_column)
+    since, files = identity_with(chosen["since"], options.key), find_inputs(options.input, options.format)
+    identity = identity_of(options, labeller, since, files)
+    return dict(there) if turn_of(there)[0] == job_id(identity) else None
 
 
 def _label(job: Job, work: Work, clock: Clock, deadline: Deadline) -> Metrics:

@@ -47,7 +47,7 @@ def noted_by_earlier_run(
     there = read_json(work_store(options.output), PLAN)
     if not is_claim(there):  # as in most runs: the identity of thousands of files takes a moment
         return None
-    known = job_id(identity_of(options, labeller, since, files))
+    known = job_id(identity_of(options, labeller, since.identity() if since else {}, files))
     return dict(there["inputs"]) if turn_of(there)[0] == known and _is_whole_plan(there) else None
 
 

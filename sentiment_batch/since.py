@@ -35,6 +35,10 @@ from sentiment_batch.write.part import read_part
 log = logging.getLogger(__name__)
 
 
+class NoOutput(InputError):
+    """What --since names is no finished output, or is none any more."""
+
+
 @dataclass(frozen=True)
 class Since:
     """An earlier output of which a job keeps what it can. Pickles, for the workers of the job."""
@@ -47,7 +51,7 @@ class Since:
 
     def identity(self) -> dict[str, Any]:
         """What of a job's identity says of which output it keeps what: the last bits of its rows follow from that."""
-        return {"since": self.output.sha256, "key": list(self.key)}
+        return identity_with(self.output.sha256, self.key)
 
     def has_index(self) -> bool:
         """Whether its index is within reach, or none is needed."""
@@ -77,6 +81,11 @@ class Since:
         }
 
 
+def identity_with(sha256: str, key: tuple[str, ...]) -> dict[str, Any]:
+    """`Since.identity` of an output whose manifest has this hash."""
+    return {"since": sha256, "key": list(key)}
+
+
 def check_key(key: tuple[str, ...], schema: pa.Schema) -> None:
     """Raise `InputError` for a column of the inputs, which have this schema, that is none to tell rows by."""
     for name in key:
@@ -87,16 +96,15 @@ def check_key(key: tuple[str, ...], schema: pa.Schema) -> None:
 def open_since(options: ScoreOptions) -> Since | None:
     """The earlier output of the options, if they name one.
 
-    Raises `InputError` if it is not a finished output of `score` or lacks a column that rows are told by.
+    Raises `NoOutput` if it is not a finished output of `score`, and `InputError` if it lacks a column that rows are
+    told by.
     """
     if options.since is None:
         return None
     path = options.since
     output = open_finished(path)
     if output is None or output.command != "score":
-        raise InputError(
-            f"--since {path} is not a finished output of `score`; give one, or leave --since out this once"
-        )
+        raise NoOutput(f"--since {path} is not a finished output of `score`; give one, or leave --since out this once")
     there = output.schema().names
     for name in (*options.key, output.text_column):
         if name not in there:

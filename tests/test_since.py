@@ -419,6 +419,25 @@ def test_texts_of_another_column_of_the_earlier_output_are_those_that_it_labelle
     assert metrics["since"]["rows_kept"] == 1
 
 
+def test_a_job_that_is_done_needs_its_earlier_output_no_more(
+    tiny_model: Path, tmp_path: Path, program: Program
+) -> None:
+    """Old nights go by and by, and a scheduler may run a day again."""
+    (tmp_path / "a.tsv").write_text("id\ttext\n1\tbagus\n2\tburuk\n")
+    given = ("score", tmp_path / "a.tsv", "--model", tiny_model, "--output")
+    assert program(*given, tmp_path / "1").code == 0
+    second = (*given, tmp_path / "2", "--since", tmp_path / "1", "--key", "id")
+    assert program(*second).code == 0
+    (tmp_path / "1").rename(tmp_path / "gone")
+    again = program(*second)
+    assert (again.code, "done already" in again.err) == (0, True), again.err
+    for changed in (("--key", "text"), ("--prefix", "p_"), ("--output", tmp_path / "3")):
+        ended = program(*second, *changed)
+        assert (ended.code, "is not a finished output of `score`" in ended.err) == (3, True)
+    (tmp_path / "a.tsv").write_text("id\ttext\n1\tbagus\n2\tburuk sekali\n")
+    assert program(*second).code == 3
+
+
 def test_it_is_another_job_than_without(earlier: Path, nights: list[Path], tiny_model: Path, tmp_path: Path) -> None:
     out, options = tmp_path / "out", {**CUT, "since": str(earlier), "key": ("id",)}
     first = labelled(nights[1], tiny_model, out, **options)
