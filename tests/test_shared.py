@@ -365,17 +365,27 @@ def test_a_claim_is_known_again_without_reading_it_as_json(out: Path, monkeypatc
 
 
 @pytest.mark.parametrize("how", ["whole", "slice"])
-def test_one_that_is_refused_leaves_nothing(how: How, out: Path) -> None:
-    """Nor does it take anything of another job's that has but begun."""
+def test_one_that_is_refused_leaves_nothing(how: How, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When it looked first nothing was there; when it holds the work folder, which it made, another job was done."""
     publish(out, OTHER)
+    looked: list[int] = []
+    look = beside.finished
+
+    def first_sees_nothing(*given: Any) -> Any:
+        looked.append(1)
+        return None if len(looked) == 1 else look(*given)
+
+    monkeypatch.setattr(beside, "finished", first_sees_nothing)
     with pytest.raises(OutputConflict, match="belongs to another job"):
         begin(out, how)
-    held = lock(work_folder(out))
-    held.release()
-    with pytest.raises(OutputConflict):
-        begin(out, how)
-    held = lock(work_folder(out), of_slices=True, shared=True)
-    with pytest.raises((OutputConflict, Busy)):
-        begin(out, how)
-    assert held.is_held()
-    held.release()
+    assert len(looked) > 1
+    assert os.listdir(out.parent) == [out.name]
+
+
+def test_one_that_is_refused_takes_nothing_of_a_job_that_has_but_begun(out: Path) -> None:
+    work = begin(out, "slice", OTHER)
+    for how in ("whole", "slice", "publish"):
+        with pytest.raises((OutputConflict, Busy)):
+            begin(out, how)
+    work.check_held()
+    work.release()
