@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from functools import partial
 from itertools import takewhile
 from typing import Any
@@ -21,6 +22,7 @@ from sentiment_batch.logs import one_line, redacted
 from sentiment_batch.measure.metrics import Clock, Metrics, failure
 from sentiment_batch.measure.prometheus import prometheus_text
 from sentiment_batch.measure.xcom import xcom_text
+from sentiment_batch.read.inputs import is_named_as_data
 from sentiment_batch.remote import is_url, lies_in
 from sentiment_batch.write.store import write_file, write_metrics_copy
 
@@ -28,10 +30,10 @@ LOG_FILE = "log_file"
 _FILES = ("metrics", "prometheus", "xcom")  # the metrics first: what is asked for since long must not wait
 
 _READ = ("input", "data", "train", "valid", "calibration", "job")  # options whose files must not be written over
-_KINDS = {  # how an earlier one begins: what is there and is none of them is something else, named by mistake
-    "metrics": (b"{", "no JSON"),
-    "xcom": (b"{", "no JSON"),
-    "prometheus": (b"# HELP", "no Prometheus textfile"),
+_KINDS = {  # what an earlier one has near its beginning: what is there without it is something else, named by mistake
+    "metrics": (b'"schema_version"', "no metrics JSON"),
+    "xcom": (b'"status"', "none that this program wrote"),
+    "prometheus": (b"sentiment_batch_", "no textfile of this program"),
 }
 _LOOKED_AT = 4096  # bytes of a file that is there
 
@@ -47,12 +49,12 @@ class UnfitFile(UsageError):
     names: tuple[str, ...] = ()
 
 
-def check_files(options: Any, outputs: Iterable[str | None]) -> None:
+def check_files(options: Any, outputs: Iterable[str | None], names: Iterable[str] = (*_FILES, LOG_FILE)) -> None:
     """Raise `UnfitFile` if a file cannot be written there: said at once, not when the night is over.
 
     That of the log is one of them, though it is written all the while.
     """
-    paths, faults = _paths(options, (*_FILES, LOG_FILE)), {}
+    paths, faults = _paths(options, names), {}
     for name, path in paths.items():
         same = next((each for each in takewhile(name.__ne__, paths) if _same(paths[each], path)), None)
         if is_url(path):
@@ -67,6 +69,8 @@ def check_files(options: Any, outputs: Iterable[str | None]) -> None:
             faults[name] = f"--{name} {path} lies in {read}, which is read; put it elsewhere"
         elif os.path.isdir(path):
             faults[name] = f"--{name} {path} is a folder; name a file"
+        elif is_named_as_data(path):
+            faults[name] = f"--{name} {path} has a name of data, and may be an input; name it otherwise"
         elif same:
             faults[name] = f"--{name} {path} is the file of --{same}, too; name another one"
             if name == LOG_FILE:  # whose lines would be written over
@@ -131,32 +135,47 @@ def _given(options: Any, names: Iterable[str]) -> Iterator[str]:
 
 
 def _same(path: str | None, other: str) -> bool:
-    return path is not None and os.path.realpath(path) == os.path.realpath(other)
+    """Whether both name one file, be it by a link."""
+    if path is None or is_url(path):
+        return False
+    both_there = os.path.exists(path) and os.path.exists(other)
+    return os.path.realpath(path) == os.path.realpath(other) or (both_there and os.path.samefile(path, other))
 
 
 def _is_found_by(given: str, path: str) -> bool:
-    """Whether an input that is a folder or a pattern has the file among its data, or would have it."""
-    if is_url(given) or os.path.isfile(given):
+    """Whether an input that is a folder or a pattern has the file among its data, or would have it in the next run.
+
+    Hidden names are no data. Links to folders below are not followed.
+    """
+    if is_url(given) or os.path.isfile(given) or not (os.path.isdir(given) or glob.has_magic(given)):
         return False
-    if os.path.isdir(given):
-        below = os.path.relpath(os.path.realpath(path), os.path.realpath(given))
-        return lies_in(path, given) and not any(name.startswith(("_", ".")) for name in below.split(os.sep))
-    return glob.has_magic(given) and any(_same(found, path) for found in glob.iglob(given, recursive=True))
+    names = given.split(os.sep) if not os.path.isdir(given) else [given, "**", "*"]
+    magic = next((place for place, name in enumerate(names) if glob.has_magic(name)), len(names))
+    folder, pattern = os.sep.join(names[:magic]) or (os.sep if given.startswith(os.sep) else "."), names[magic:]
+    real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+    below = os.path.relpath(real, os.path.realpath(folder)).split(os.sep)
+    return not any(name.startswith(("_", ".")) for name in below) and _fits(below, pattern)
+
+
+def _fits(names: list[str], pattern: list[str]) -> bool:
+    """Whether the names of folders and a file fit those of a pattern, of which `**` stands for any number."""
+    if not pattern or not names:
+        return not names and all(each == "**" for each in pattern)
+    if pattern[0] == "**":
+        return _fits(names, pattern[1:]) or _fits(names[1:], pattern)
+    return fnmatchcase(names[0], pattern[0]) and _fits(names[1:], pattern[1:])
 
 
 def _what_is_there(name: str, path: str) -> str | None:
     """What the file is, if it is one that is not to be written over, or not to be added to."""
     if not os.path.isfile(path):
         return None
-    try:
-        with open(path, "rb") as file:
-            begin = file.read(_LOOKED_AT)
-    except OSError:
-        return None  # whoever writes it will say so
+    with open(path, "rb") as file:
+        begin = file.read(_LOOKED_AT)
     if name == LOG_FILE:
         return "no text" if b"\0" in begin else None
     wanted, words = _KINDS[name]
-    return None if not begin.strip() or begin.lstrip().startswith(wanted) else words
+    return None if not begin.strip() or wanted in begin else words
 
 
 def _lies_beside(path: str, read: str) -> bool:

@@ -61,8 +61,11 @@ def run_job(
 
 def run_command(options: Any, work: Callable[[], None]) -> None:
     """Run what leaves nothing behind. Exits if it failed."""
-    _begin(options, options.log_file)
-    exit_if_failed(attempt(work), options.debug)
+    from sentiment_batch.account import LOG_FILE, check_files
+
+    checked = attempt(partial(check_files, options, [], [LOG_FILE]))
+    _begin(options, None if isinstance(checked, Failure) else options.log_file)
+    exit_if_failed(checked if isinstance(checked, Failure) else attempt(work), options.debug)
 
 
 def _begin(options: Any, log_file: str | None) -> None:

@@ -38,12 +38,13 @@ def publish(options: PublishOptions) -> Metrics:
     or damaged, `Busy` while slices are at work.
     """
     clock = Clock()
+    _check_no_work_folder(options.output)
     place = work_store(options.output)
     begun = read_job_file(place, options.output)
-    if begun is None:
-        return _finished(options, place)
+    replaces = options.overwrite or (begun is not None and begun.options.overwrite)
+    if begun is None or _is_whole(place, options.output):
+        return _finished(options.output, place, replaces)
     rate = begun.options.max_reject_rate if options.max_reject_rate is None else options.max_reject_rate
-    replaces = options.overwrite or begun.options.overwrite
     job = open_job(replace(begun.options, progress=options.progress, max_reject_rate=rate, overwrite=replaces))
     claimed = claim(options.output, job.identity(), MARKER, job.options.overwrite, MADE, "publish")
     if isinstance(claimed, dict):
@@ -54,32 +55,45 @@ def publish(options: PublishOptions) -> Metrics:
         claimed.release()
 
 
-def _finished(options: PublishOptions, place: Store) -> Metrics:
+def _check_no_work_folder(output: str) -> None:
+    """Raise `InputError` for the folder in which the work on an output lies: messages name it."""
+    folder, name = os.path.split(os.path.normpath(output))
+    found = None if is_url(output) else re.fullmatch(r"\.(.+)\.wip", name)
+    if found and os.path.exists(os.path.join(output, LOCK)):
+        given = os.path.join(folder, found[1])
+        raise InputError(f"{output}: nothing to publish: it is where the work on an output lies; give {given}")
+
+
+def _is_whole(place: Store, output: str) -> bool:
+    """Whether all is done beside the output but the rename. A finished folder without a lock was just replaced."""
+    if not isinstance(place, Folder) or place.path == Path(os.path.abspath(output)) or place.version(LOCK) is None:
+        return False
+    try:
+        read_manifest(place)
+    except InputError:
+        return False
+    return True
+
+
+def _finished(output: str, place: Store, overwrite: bool) -> Metrics:
     """The metrics of an output that needs no more than a rename, if that. Raises `InputError` if there is none."""
-    output = options.output
     store = open_store(output)
     beside = isinstance(place, Folder) and place.path != Path(os.path.abspath(output))
     unfinished = beside and is_claim(read_json(place, CLAIM))
     there = is_url(output) or os.path.isdir(output)
-    # a run was killed before its last step; what another one has just replaced lies there, too, but without a lock
-    if beside and place.version(MARKER) is not None and place.version(LOCK) is not None:
+    if _is_whole(place, output):  # a run was killed before its last step
         manifest = read_manifest(place)
     elif there and not unfinished and store.version(MARKER) is not None:
         manifest = read_manifest(store)
     else:
         raise _nothing(output, begun=unfinished or is_claim(read_json(store, CLAIM)))
-    claim(
-        output, manifest["identity"], MARKER, options.overwrite, MADE, "publish"
-    )  # which finishes it, and what is behind it
+    claim(output, manifest["identity"], MARKER, overwrite, MADE, "publish")  # finishes it, and what is behind it
     log.info("done already: %s", output)
     return {**published_metrics(store, manifest), "already_done": True}
 
 
 def _nothing(output: str, begun: bool) -> InputError:
     what = "its job was not begun by slices; run the same command again to finish it"
-    folder, name = os.path.split(os.path.normpath(output))
-    if not is_url(output) and (found := re.fullmatch(r"\.(.+)\.wip", name)):
-        what = f"it is where the work on an output lies; give {os.path.join(folder, found[1])}"
     return InputError(f"{output}: nothing to publish: {what if begun else 'no job has been begun there'}")
 
 

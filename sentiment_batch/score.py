@@ -127,15 +127,16 @@ def done_already(options: ScoreOptions, manifest: Metrics) -> Metrics:
 
 
 def _done_since(options: ScoreOptions) -> Metrics | None:
-    """The manifest of the output, if this job made it when its earlier output was still there: it may go then."""
+    """The manifest of the output, if the job made it when its earlier output was there, which may go then.
+
+    That this was the one that is not there any more nobody can tell.
+    """
     store = open_store(options.output)
     there, claimed = read_json(store, MARKER), read_json(store, CLAIM)
-    chosen = (there.get("identity") or {}).get("options") if is_claim(there) else None
-    if (
-        not isinstance(chosen, dict)
-        or "since" not in chosen
-        or (is_claim(claimed) and turn_of(claimed) != turn_of(there))
-    ):
+    if not is_claim(there) or (is_claim(claimed) and turn_of(claimed) != turn_of(there)):
+        return None
+    chosen = there["identity"].get("options") if isinstance(there.get("identity"), dict) else None
+    if not isinstance(chosen, dict) or "since" not in chosen or os.path.lexists(options.since or ""):
         return None
     labeller = open_labeller(options, options.text_column)
     since, files = identity_with(chosen["since"], options.key), find_inputs(options.input, options.format)

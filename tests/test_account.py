@@ -1,6 +1,7 @@
 """account.py: the files for machines are there, and true, however a command ends."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -190,33 +191,82 @@ def test_no_line_of_the_log_gets_there(path: str, said: str, folder: Path, tiny_
 
 def test_the_log_is_no_file_of_metrics(folder: Path, tiny_model: Path, program: Program) -> None:
     """Nor does the refusal take its place."""
-    (folder / "one").write_text('{"message": "a line of last night"}\n')
+    (folder / "one").write_text('{"schema_version": "is in a line of last night"}\n')
     given = ("a.tsv", "--model", tiny_model, "--output", "out", "--metrics", "one", "--log-file", "one")
     ended = program("score", *given)
     assert (ended.code, ended.err) == (2, "error: --log-file one is the file of --metrics, too; name another one\n")
-    assert (folder / "one").read_text() == '{"message": "a line of last night"}\n'
+    assert (folder / "one").read_text() == '{"schema_version": "is in a line of last night"}\n'
 
 
 @pytest.mark.parametrize("flag", ["--metrics", "--prometheus", "--xcom", "--log-file"])
-@pytest.mark.parametrize("given", ["dumps", "dumps/*.tsv", "dumps/**/*"])
-def test_what_a_folder_or_a_pattern_has_is_not_written_over(
+@pytest.mark.parametrize("given", ["dumps", "dumps/*.tsv", "dumps/**/*.tsv", "d*s/a.tsv"])
+def test_what_is_named_as_data_is_not_written_over(
     flag: str, given: str, folder: Path, tiny_model: Path, program: Program
 ) -> None:
-    """Nor is something put there that the next run would take for data."""
-    dump = folder / "dumps" / "day" / "a.tsv" if "**" in given else folder / "dumps" / "a.tsv"
-    dump.parent.mkdir(parents=True)
+    """By whatever the command reads it; nor is anything put there that the next run would take for data."""
+    dump = folder / "dumps" / "a.tsv"
+    dump.parent.mkdir()
     (folder / "a.tsv").rename(dump)
     data = dump.read_text()
-    path = dump.relative_to(folder)
     for command in ("score", "plan"):
-        ended = program(command, given, "--model", tiny_model, "--output", "out", flag, f"./dumps/../{path}")
-        assert ended.code == 2
-        assert f"{flag} ./dumps/../{path} is one of the inputs {given}, or would be" in ended.err
+        for path in ("./dumps/../dumps/a.tsv", "dumps/new.tsv.gz"):
+            ended = program(command, given, "--model", tiny_model, "--output", "out", flag, path)
+            assert ended.code == 2
+            assert f"{flag} {path} has a name of data" in ended.err or " is one of the inputs " in ended.err
     assert dump.read_text() == data
-    if given == "dumps":
-        ended = program("score", given, "--model", tiny_model, "--output", "out", flag, "dumps/new.json")
-        assert (ended.code, (folder / "dumps" / "new.json").exists()) == (2, False)
-        assert program("score", given, "--model", tiny_model, "--output", "out", flag, "dumps/_metrics.json").code == 0
+    assert os.listdir(dump.parent) == ["a.tsv"]
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "is_found"),
+    [
+        ("dumps", "dumps/m.json", True),
+        ("dumps/", "dumps/deep/er/m.json", True),
+        ("dumps", "dumps/_metrics.json", False),
+        ("dumps", "dumps/.hidden/m.json", False),
+        ("dumps", "dumps2/m.json", False),
+        ("dumps/*", "dumps/m.json", True),
+        ("dumps/*", "dumps/_m.json", False),
+        ("dumps/*", "dumps/deep/m.json", False),
+        ("dumps/*.tsv", "dumps/m.json", False),
+        ("dumps/**/*.json", "dumps/deep/er/m.json", True),
+        ("dumps/**", "dumps/deep/m.json", True),
+        ("d*/[lm].json", "./dumps/m.json", True),
+        ("link/*", "dumps/m.json", True),
+        ("*", "m.json", True),
+        ("*", "../m.json", False),
+        ("none", "none/m.json", False),
+        ("s3://bucket/dumps/*", "dumps/m.json", False),
+    ],
+)
+@pytest.mark.parametrize("absolute", [True, False])
+def test_what_a_folder_or_a_pattern_would_find(
+    given: str, path: str, is_found: bool, absolute: bool, folder: Path
+) -> None:
+    """Whether it is there or not."""
+    (folder / "dumps" / "deep").mkdir(parents=True)
+    (folder / "link").symlink_to("dumps")
+    given = f"{folder}/{given}" if absolute and "://" not in given else given
+    assert account._is_found_by(given, path) == is_found
+    options = SimpleNamespace(data=(given,), metrics=path)
+    if is_found:
+        with pytest.raises(account.UnfitFile, match=r"is one of the inputs .*, or would be in the next run"):
+            account.check_files(options, [])
+    else:
+        account.check_files(options, [])
+
+
+def test_another_name_of_an_input_is_no_log(folder: Path, tiny_model: Path, program: Program) -> None:
+    os.link(folder / "a.tsv", folder / "log")
+    data = (folder / "a.tsv").read_bytes()
+    ended = program("score", "a.tsv", "--model", tiny_model, "--output", "out", "--log-file", "log")
+    assert (ended.code, "--log-file log is the input a.tsv" in ended.err) == (2, True)
+    for command in (("predict", "bagus", "--model", tiny_model), ("report", "m.json", "--output", "r.html")):
+        assert program(*command, "--log-file", "a.tsv").code == 2
+    job = f"[score]\ninput = ['a.tsv']\nmodel = '{tiny_model}'\noutput = 'out'\n"
+    (folder / "job.toml").write_text(job)
+    assert program("run", "job.toml", "--log-file", "a.tsv").code == 2
+    assert (folder / "a.tsv").read_bytes() == data
 
 
 @pytest.mark.parametrize("rest", [(), ("--chunk-rows", "abc"), ("--nonsense",), ("--model", "none", "--output", "o")])
@@ -230,7 +280,12 @@ def test_what_is_something_else_is_not_written_over(
     assert ended.code == 2
     assert (folder / "a.tsv").read_text() == data
     if "--output" in rest:
-        assert f"error: {flag} a.tsv is there, and is no " in ended.err
+        assert f"error: {flag} a.tsv has a name of data" in ended.err
+    (folder / "other").write_text('{"name": "precious"}')
+    ended = program("score", "none.tsv", flag, "other", *rest)
+    assert (folder / "other").read_text() == '{"name": "precious"}'
+    if "--output" in rest:
+        assert f"error: {flag} other is there, and is no" in ended.err
     if "--nonsense" in rest:  # then nobody knows what else is an option
         return
     (folder / "empty").touch()
@@ -300,7 +355,7 @@ def test_a_file_that_cannot_be_written(
 
 def test_an_older_file_is_replaced_whole(folder: Path, program: Program) -> None:
     for name in NAMES.values():
-        (folder / name).write_text(("# HELP " if name == "p.prom" else "{") + "old" * 10_000)
+        (folder / name).write_text('{"schema_version": 1, "status": "sentiment_batch_"' + "old" * 10_000)
     assert program("verify", "nowhere", *FILES).code == 3
     taken(folder, "verify", 3)
 

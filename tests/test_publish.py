@@ -293,10 +293,47 @@ def test_a_damaged_marker_in_the_work_is_made_again(
     assert data_files(out) == expected
 
 
-def test_the_work_folder_is_not_the_output(dump: Path, tmp_path: Path) -> None:
-    run(dump, tmp_path / "out", "1/2")
-    with pytest.raises(InputError, match=rf"it is where the work on an output lies; give {tmp_path}/out$"):
-        publish(work_of(tmp_path / "out"))
+def test_the_work_folder_is_not_the_output(dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even when it is finished work."""
+    out = tmp_path / "out"
+    run(dump, out, "1/2")
+    hint = rf"it is where the work on an output lies; give {out}$"
+    with pytest.raises(InputError, match=hint):
+        publish(work_of(out))
+    leave_all(dump, out)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", None)
+        with pytest.raises(TypeError):
+            publish(out)
+    assert (work_of(out) / "_SUCCESS").exists()
+    with pytest.raises(InputError, match=hint):
+        publish(work_of(out))
+    publish(out)
+
+
+def test_finished_work_needs_no_inputs(
+    expected: dict[str, str], dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left is a rename, as another job's output came in between."""
+    out = tmp_path / "out"
+    leave_all(dump, out)
+    run(dump, tmp_path / "other", prefix="other_")
+
+    def comes(work: Beside) -> None:
+        (tmp_path / "other").rename(out)
+        publish_beside(work)
+
+    publish_beside = Beside.publish
+    with monkeypatch.context() as patch:
+        patch.setattr(Beside, "publish", comes)
+        with pytest.raises(OutputConflict):
+            publish(out)
+    assert {JOB, "_SUCCESS"} <= set(os.listdir(work_of(out)))
+    shutil.rmtree(out)
+    dump.rename(tmp_path / "archived")
+    publish(out)
+    (tmp_path / "archived").rename(dump)
+    assert data_files(out) == expected
 
 
 def test_work_without_slices_is_for_its_own_command(

@@ -434,15 +434,21 @@ def test_a_job_that_is_done_needs_its_earlier_output_no_more(
     for changed in (("--key", "text"), ("--prefix", "p_"), ("--output", tmp_path / "3")):
         ended = program(*second, *changed)
         assert (ended.code, "is not a finished output of `score`" in ended.err) == (3, True)
+    (tmp_path / "1").mkdir()
+    assert program(*second).code == 3, "what is there is another one"
+    (tmp_path / "1").rmdir()
     (tmp_path / "a.tsv").write_text("id\ttext\n1\tbagus\n2\tburuk sekali\n")
     assert program(*second).code == 3
+    for identity in ("[1]", '"a"', "null", '{"options": 1}'):
+        (tmp_path / "2" / "_SUCCESS").write_text(f'{{"job_id": "x", "identity": {identity}}}')
+        assert program(*second).code == 3
 
 
 def test_it_is_another_job_than_without(earlier: Path, nights: list[Path], tiny_model: Path, tmp_path: Path) -> None:
     out, options = tmp_path / "out", {**CUT, "since": str(earlier), "key": ("id",)}
     first = labelled(nights[1], tiny_model, out, **options)
     assert labelled(nights[1], tiny_model, out, **options) == {**first, "already_done": True}
-    with pytest.raises(OutputConflict, match=r"--key id there, none here; another output for --since"):
+    with pytest.raises(OutputConflict, match=r"--key id there, none here; --since [0-9a-f]{60} there, none here"):
         labelled(nights[1], tiny_model, out, **CUT)
     moved = {**options, "since": str(shutil.move(earlier, tmp_path / "moved"))}
     assert labelled(nights[1], tiny_model, out, **moved)["already_done"], "wherever it lies now"

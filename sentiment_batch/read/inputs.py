@@ -312,6 +312,12 @@ def _data_files(folder: Path, hidden: list[str]) -> Iterator[Path]:
             yield entry
 
 
+def is_named_as_data(path: str) -> bool:
+    """Whether `--format auto` would know the file's format by its name."""
+    stem, suffix = os.path.splitext(path)
+    return (os.path.splitext(stem)[1] if suffix.lower() in COMPRESSIONS else suffix).lower() in FORMATS
+
+
 def _describe(path: str, format: str) -> InputFile:
     stem, suffix = os.path.splitext(path)
     compression = COMPRESSIONS.get(suffix.lower())

@@ -249,9 +249,9 @@ def _let_go(held: Lock) -> None:
     """Release it, and leave no folder behind that was made to look: what has no more than a lock is nobody's."""
     folder = held.path.parent
     try:
-        if held.is_held() and _is_bare(folder) and held.is_last() and _is_bare(folder):
-            held.leave()
-            with suppress(OSError):  # somebody is at work there already
+        with suppress(OSError):  # somebody is at work there already; and this must not hide why the run ends
+            if held.works and held.is_held() and _is_bare(folder) and held.is_last() and _is_bare(folder):
+                held.leave()
                 folder.rmdir()
     finally:
         held.release()

@@ -9,7 +9,6 @@ _SHOWN = 3
 _MODELS = {"model": "another model", "old": "another OLD", "new": "another NEW"}  # by their digests
 _IN_WORDS = {  # what nobody would read
     "data_sha256": "other training data",
-    "--since": "another output for --since",
     "row_format": "another version of the program",
     "training_format": "another version of the program",
 }
@@ -57,6 +56,9 @@ def _others(theirs: dict[str, Any], ours: dict[str, Any]) -> Iterator[str]:
     for name in sorted(names, key=lambda name: (name in _IN_WORDS, name)):
         if name in _MODELS:
             yield f"{_MODELS[name]} ({_value(theirs.get(name)):.16} there, {_value(ours.get(name)):.16} here)"
+            continue
+        if name == "--since" and theirs.get(name) and ours.get(name):
+            yield "another output for --since"
             continue
         yield _IN_WORDS.get(name) or f"{name} {_value(theirs.get(name))} there, {_value(ours.get(name))} here"
 
