@@ -36,6 +36,6 @@ def _quotas(root: Path) -> Iterator[float]:
 
 def _words(path: Path, separator: str | None = None) -> list[str]:
     try:
-        return path.read_text(encoding="ascii", errors="replace").split(separator)
+        return path.read_text(encoding="utf-8", errors="replace").split(separator)
     except OSError:
         return []
