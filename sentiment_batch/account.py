@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from functools import partial
 from itertools import takewhile
 from typing import Any
@@ -23,6 +22,7 @@ from sentiment_batch.measure.metrics import Clock, Metrics, failure
 from sentiment_batch.measure.prometheus import prometheus_text
 from sentiment_batch.measure.xcom import xcom_text
 from sentiment_batch.read.inputs import is_named_as_data
+from sentiment_batch.read.objects import fits, is_data
 from sentiment_batch.remote import is_url, lies_in
 from sentiment_batch.write.store import write_file, write_metrics_copy
 
@@ -30,15 +30,15 @@ LOG_FILE = "log_file"
 _FILES = ("metrics", "prometheus", "xcom")  # the metrics first: what is asked for since long must not wait
 
 _READ = ("input", "data", "train", "valid", "calibration", "job")  # options whose files must not be written over
+# and those to which nothing may be added
+_FOLDERS = ("night", "before", "old", "new", "model", "gate_baseline", "since")
+
 _KINDS = {  # what an earlier one has near its beginning: what is there without it is something else, named by mistake
     "metrics": (b'"schema_version"', "no metrics JSON"),
     "xcom": (b'"status"', "none that this program wrote"),
     "prometheus": (b"sentiment_batch_", "no textfile of this program"),
 }
 _LOOKED_AT = 4096  # bytes of a file that is there
-
-# and those to which nothing may be added
-_FOLDERS = ("night", "before", "old", "new", "model", "gate_baseline", "since")
 
 log = logging.getLogger(__name__)
 
@@ -154,16 +154,7 @@ def _is_found_by(given: str, path: str) -> bool:
     folder, pattern = os.sep.join(names[:magic]) or (os.sep if given.startswith(os.sep) else "."), names[magic:]
     real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
     below = os.path.relpath(real, os.path.realpath(folder)).split(os.sep)
-    return not any(name.startswith(("_", ".")) for name in below) and _fits(below, pattern)
-
-
-def _fits(names: list[str], pattern: list[str]) -> bool:
-    """Whether the names of folders and a file fit those of a pattern, of which `**` stands for any number."""
-    if not pattern or not names:
-        return not names and all(each == "**" for each in pattern)
-    if pattern[0] == "**":
-        return _fits(names, pattern[1:]) or _fits(names[1:], pattern)
-    return fnmatchcase(names[0], pattern[0]) and _fits(names[1:], pattern[1:])
+    return is_data("/".join(below)) and fits(below, pattern)
 
 
 def _what_is_there(name: str, path: str) -> str | None:

@@ -42,8 +42,9 @@ def publish(options: PublishOptions) -> Metrics:
     place = work_store(options.output)
     begun = read_job_file(place, options.output)
     replaces = options.overwrite or (begun is not None and begun.options.overwrite)
-    if begun is None or _is_whole(place, options.output):
-        return _finished(options.output, place, replaces)
+    unrenamed = _unrenamed(place, options.output)
+    if begun is None or unrenamed:
+        return _finished(options.output, place, unrenamed, replaces)
     rate = begun.options.max_reject_rate if options.max_reject_rate is None else options.max_reject_rate
     job = open_job(replace(begun.options, progress=options.progress, max_reject_rate=rate, overwrite=replaces))
     claimed = claim(options.output, job.identity(), MARKER, job.options.overwrite, MADE, "publish")
@@ -64,29 +65,30 @@ def _check_no_work_folder(output: str) -> None:
         raise InputError(f"{output}: nothing to publish: it is where the work on an output lies; give {given}")
 
 
-def _is_whole(place: Store, output: str) -> bool:
-    """Whether all is done beside the output but the rename. A finished folder without a lock was just replaced."""
-    if not isinstance(place, Folder) or place.path == Path(os.path.abspath(output)) or place.version(LOCK) is None:
-        return False
+def _is_beside(place: Store, output: str) -> bool:
+    """Whether the work lies beside the output, and a rename shows it."""
+    return isinstance(place, Folder) and place.path != Path(os.path.abspath(output))
+
+
+def _unrenamed(place: Store, output: str) -> Metrics | None:
+    """The manifest of work that is done but for the rename. A finished folder without a lock was just replaced."""
+    if not _is_beside(place, output) or place.version(LOCK) is None:
+        return None
     try:
-        read_manifest(place)
+        return read_manifest(place)
     except InputError:
-        return False
-    return True
+        return None
 
 
-def _finished(output: str, place: Store, overwrite: bool) -> Metrics:
+def _finished(output: str, place: Store, manifest: Metrics | None, overwrite: bool) -> Metrics:
     """The metrics of an output that needs no more than a rename, if that. Raises `InputError` if there is none."""
     store = open_store(output)
-    beside = isinstance(place, Folder) and place.path != Path(os.path.abspath(output))
-    unfinished = beside and is_claim(read_json(place, CLAIM))
-    there = is_url(output) or os.path.isdir(output)
-    if _is_whole(place, output):  # a run was killed before its last step
-        manifest = read_manifest(place)
-    elif there and not unfinished and store.version(MARKER) is not None:
+    if manifest is None:
+        unfinished = _is_beside(place, output) and is_claim(read_json(place, CLAIM))
+        there = is_url(output) or os.path.isdir(output)
+        if not there or unfinished or store.version(MARKER) is None:
+            raise _nothing(output, begun=unfinished or is_claim(read_json(store, CLAIM)))
         manifest = read_manifest(store)
-    else:
-        raise _nothing(output, begun=unfinished or is_claim(read_json(store, CLAIM)))
     claim(output, manifest["identity"], MARKER, overwrite, MADE, "publish")  # finishes it, and what is behind it
     log.info("done already: %s", output)
     return {**published_metrics(store, manifest), "already_done": True}

@@ -72,7 +72,7 @@ class RayCrew:
     load_seconds: float = 0.0  # of the one that took longest
     idle: list[_Worker] = field(default_factory=list)
     errands: dict[Any, _Errand] = field(default_factory=dict)  # by what Ray gives for a call
-    left: deque[PlannedShard] = field(default_factory=deque)  # by workers that were lost
+    left: deque[PlannedShard] = field(default_factory=deque)  # to do, first those of workers that were lost
     losses: Counter[str] = field(default_factory=Counter)  # by what the worker did
     in_seals: dict[str, Any] | None = None  # what all of them compute on, as seals say it
     waits_since: float | None = None
@@ -108,10 +108,10 @@ class RayCrew:
 
     def sealed(self, shards: Iterable[PlannedShard], progress: Tally, has_time: HasTime = always) -> Iterator[Part]:
         """As `Crew.sealed`, but that a worker that is lost costs its open shard only, which another one gets."""
-        waiting = deque(shards)
+        self.left.extend(shards)
         while True:
-            while self.idle and (todo := self.left or waiting) and has_time(todo[0].shard.rows):
-                planned = todo.popleft()
+            while self.idle and self.left and has_time(self.left[0].shard.rows):
+                planned = self.left.popleft()
                 worker = self.idle.pop()
                 self._begin(worker, worker.actor.label, planned, self.since)
             if not self._labels() and (self.idle or not self.errands):
@@ -212,7 +212,7 @@ class RayCrew:
         if planned:
             doing = f"labelled shard {planned.index}, of {self.job.inputs.files[planned.file].path}"
             progress.add(-errand.rows)
-            self.left.append(planned)
+            self.left.appendleft(planned)
         self._dismiss(worker)
         self.losses[doing] += 1
         if self.losses[doing] < _LOSSES:

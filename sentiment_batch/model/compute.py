@@ -97,7 +97,7 @@ def worker_computes(compute: Compute, workers: int | Literal["auto"], at_most: i
     """
     if compute.device_kind == "cpu":
         count = min(1 if workers == "auto" else workers, at_most)
-        if count > (cores := usable_cores()):
+        if count > 1 and count > (cores := usable_cores()):
             log.warning("--workers %d, and cores are %d: each worker takes memory, and more do no more", count, cores)
         return [replace(compute, sharers=count)] * count
     from sentiment_batch.model.torch_engine import count_gpus

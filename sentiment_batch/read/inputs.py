@@ -314,19 +314,22 @@ def _data_files(folder: Path, hidden: list[str]) -> Iterator[Path]:
 
 def is_named_as_data(path: str) -> bool:
     """Whether `--format auto` would know the file's format by its name."""
+    return _suffix_and_compression(path)[0] in FORMATS
+
+
+def _suffix_and_compression(path: str) -> tuple[str, str | None]:
+    """What the name says: its suffix, in small letters, without that of what it is packed with."""
     stem, suffix = os.path.splitext(path)
-    return (os.path.splitext(stem)[1] if suffix.lower() in COMPRESSIONS else suffix).lower() in FORMATS
+    compression = COMPRESSIONS.get(suffix.lower())
+    return (os.path.splitext(stem)[1] if compression else suffix).lower(), compression
 
 
 def _describe(path: str, format: str) -> InputFile:
-    stem, suffix = os.path.splitext(path)
-    compression = COMPRESSIONS.get(suffix.lower())
-    if compression:
-        suffix = os.path.splitext(stem)[1]
+    suffix, compression = _suffix_and_compression(path)
     if format == "auto":
-        if suffix.lower() not in FORMATS:
+        if suffix not in FORMATS:
             raise _no_format(path)
-        format = FORMATS[suffix.lower()]
+        format = FORMATS[suffix]
     if format == "parquet" and compression:
         raise InputError(f"{path}: a Parquet file is compressed inside; unpack it first")
     size, mtime_ns, etag = _version(path)

@@ -85,11 +85,20 @@ def _matching(root: str, pattern: str) -> list[str]:
     prefix = "".join(f"{each}/" for each in segments[:fixed])
     found = []
     for key in _listed(root, prefix):
-        parts = key.split("/")
-        same = len(parts) == len(segments) and all(map(fnmatchcase, parts, segments))
-        if same and (is_data(key.removeprefix(prefix)) or not is_data(pattern.removeprefix(prefix))):
+        if fits(key.split("/"), segments) and (
+            is_data(key.removeprefix(prefix)) or not is_data(pattern.removeprefix(prefix))
+        ):
             found.append(key)
     return found
+
+
+def fits(names: list[str], pattern: list[str]) -> bool:
+    """Whether the names of folders and a file fit those of a pattern, of which `**` stands for any number."""
+    if not pattern or not names:
+        return not names and all(each == "**" for each in pattern)
+    if pattern[0] == "**":
+        return fits(names, pattern[1:]) or fits(names[1:], pattern)
+    return fnmatchcase(names[0], pattern[0]) and fits(names[1:], pattern[1:])
 
 
 def _listed(root: str, prefix: str) -> list[str]:
