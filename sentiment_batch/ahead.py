@@ -1,5 +1,6 @@
-"""The concurrency of the program: a generator that runs ahead of its consumer, and a function in several threads."""
+"""The concurrency of the program: a generator that runs ahead of its consumer, and functions in threads."""
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -12,6 +13,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _POLL_SECONDS = 0.1
+
+log = logging.getLogger(__name__)
 
 
 def ahead(items: Iterable[Item], depth: int = 1) -> Generator[Item, None, None]:
@@ -89,3 +92,19 @@ def in_threads(
             yield item, future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def beforehand(*functions: Callable[[], object]) -> None:
+    """Call the functions one behind the other, in a thread that nobody waits for.
+
+    If one raises, that is the end of it: whoever needs the same later finds out.
+    """
+
+    def call() -> None:
+        try:
+            for function in functions:
+                function()
+        except Exception as error:
+            log.debug("beforehand: %s", type(error).__name__)
+
+    threading.Thread(target=call, name="beforehand", daemon=True).start()

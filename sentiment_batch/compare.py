@@ -31,7 +31,7 @@ from sentiment_batch.measure.progress import Progress
 from sentiment_batch.measure.summary import unheld
 from sentiment_batch.model.compute import device_kind
 from sentiment_batch.read.split import shown_label
-from sentiment_batch.report import REPORT, settle_report
+from sentiment_batch.report import REPORT, prepare_page, settle_report
 from sentiment_batch.sides import OF_MODELS, Sides, open_sides
 from sentiment_batch.write.claim import Identity
 from sentiment_batch.write.commit import Work, claim, settle_json
@@ -75,7 +75,7 @@ def _compare(options: CompareOptions, sides: Sides, gates: list[Gate], work: Wor
     _say_other_labels(*map(set, sides.labels))
     if options.label_column:
         _check_classes(sides.true_labels(), labels, options)
-    load_seconds, started = sides.load(), time.perf_counter()
+    load_seconds, started = sides.load(prepare_page), time.perf_counter()
     with Progress(2 * sides.rows, options.progress, unit="label") as progress:
         seal = _compared(options, sides, labels, work, progress)
     performance = performance_section(sides.rows, sides.effort(), time.perf_counter() - started, load_seconds)

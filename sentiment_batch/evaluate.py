@@ -41,7 +41,7 @@ from sentiment_batch.measure.slices import OWN, count_slices, own_slices, slice_
 from sentiment_batch.model.compute import device_kind
 from sentiment_batch.read.plan import Inputs, PlannedShard, open_inputs, plan, read_chunks, rows_of, shard_sha256
 from sentiment_batch.read.split import label_names
-from sentiment_batch.report import REPORT, settle_report, texts_of_mistakes
+from sentiment_batch.report import REPORT, prepare_page, settle_report, texts_of_mistakes
 from sentiment_batch.split_checks import check_split
 from sentiment_batch.write.claim import Identity
 from sentiment_batch.write.commit import Work, claim, open_store, settle_json
@@ -92,7 +92,7 @@ def _evaluate(
     """The metrics that are published, be they of another run of the job that wrote them first, with our verdict."""
     shards = plan(inputs, CHUNK_ROWS, 2**30, options.limit_rows)
     check_split(options, inputs, shards, labeller.labels)
-    load_seconds, started = labeller.load(), time.perf_counter()
+    load_seconds, started = labeller.load(prepare_page), time.perf_counter()
     with Progress(rows_of(shards), options.progress) as progress:
         seal = _predicted(options, labeller, inputs, shards, work, progress)
     performance = performance_section(

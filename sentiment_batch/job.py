@@ -19,7 +19,7 @@ from sentiment_batch.shard_slice import ShardSlice, slice_of
 from sentiment_batch.since import Since
 from sentiment_batch.write.claim import Identity
 
-ROW_FORMAT = 5  # goes up when the same job would give other rows or counts: part of every job's identity
+ROW_FORMAT = 6  # goes up when the same job would give other rows or counts: part of every job's identity
 # What may differ between two runs of one job: none of it changes a row. The model counts by its digest, its calibration
 # by its temperature, the inputs by their content, an earlier output by its manifest.
 _NOT_IDENTITY = {

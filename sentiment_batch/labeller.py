@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sentiment_batch.ahead import beforehand
 from sentiment_batch.config import LabelOptions
 from sentiment_batch.errors import InputError, ModelRefused, UsageError
 from sentiment_batch.measure.temperature import softmax
@@ -152,10 +153,15 @@ class Labeller:
         """What the logits are divided by; None if they are not."""
         return self.folder.temperature if self.options.calibrated else None
 
-    def load(self) -> float:
-        """Load tokenizer and model now, not with the first rows; the seconds that this and opening the folder took."""
+    def load(self, meanwhile: Callable[[], object] = lambda: None) -> float:
+        """Load tokenizer and model now, not with the first rows; the seconds that this and opening the folder took.
+
+        While OpenVINO compiles a graph, cores have nothing to do: `meanwhile` is called in a thread that nobody waits
+        for, to import what is needed later. If it raises, whoever needs the same then finds out.
+        """
         _ = self.compute
         started = time.perf_counter()
+        beforehand(_first_array, meanwhile)
         _ = self.tokenizer, self.classifier
         return round(self._opening_seconds + time.perf_counter() - started, 3)
 
@@ -263,6 +269,11 @@ class Labeller:
         said["label"] = np.where(finite, usable.argmax(axis=1), -1)  # the same whatever they are divided by
         said["probabilities"] = softmax(usable, self.temperature or 1.0)
         return said
+
+
+def _first_array() -> None:
+    """With its first array PyArrow imports pandas, where that is installed: .2 s."""
+    pa.array([0])
 
 
 def _again(text_column: str, options: dict[str, Any]) -> Labeller:

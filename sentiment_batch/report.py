@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,6 +28,7 @@ _NEEDED = ("jinja2", "markupsafe", "matplotlib")
 _EXTRA = "pip install 'sentiment-batch[report]'"
 _CACHE = "MPLCONFIGDIR"
 _BYTES = 2**26
+_QUIET = Lock()  # its settings are the whole process's
 
 log = logging.getLogger(__name__)
 
@@ -106,10 +108,18 @@ def settle_report(work: Work, name: str, metrics: Metrics, texts: Mapping[int, s
     settle_bytes(work, name, page, lambda there: is_stamped(there, marked))
 
 
+def prepare_page() -> None:
+    """Import what draws a page, which takes half a second. Raises `ModuleNotFoundError` without the extra."""
+    with _quiet_matplotlib():
+        from sentiment_batch.measure.report import page_template
+
+        page_template()
+
+
 def page_of(metrics: Metrics, texts: Mapping[int, str] | None = None) -> bytes:
     """Raises `ModuleNotFoundError` without the extra."""
     with _quiet_matplotlib():
-        from sentiment_batch.measure.report import report_html  # half a second
+        from sentiment_batch.measure.report import report_html
 
         return report_html(metrics, texts).encode(errors="backslashreplace")
 
@@ -151,11 +161,12 @@ def _quiet_matplotlib() -> Iterator[None]:
     It takes that away when the interpreter ends, which ours does without (cli.py).
     """
     logger = logging.getLogger("matplotlib")
-    level, chosen = logger.level, os.environ.get(_CACHE)
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        if chosen is None and (made := os.environ.pop(_CACHE, None)):
-            shutil.rmtree(made, ignore_errors=True)
+    with _QUIET:
+        level, chosen = logger.level, os.environ.get(_CACHE)
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+            if chosen is None and (made := os.environ.pop(_CACHE, None)):
+                shutil.rmtree(made, ignore_errors=True)

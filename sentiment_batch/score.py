@@ -44,7 +44,7 @@ from sentiment_batch.read.inputs import find_inputs
 from sentiment_batch.read.plan import Inputs, PlannedShard, Recall, nothing_noted, open_inputs, rows_of, say_if_empty
 from sentiment_batch.reject_limit import RejectLimit
 from sentiment_batch.remote import is_url, lies_in, real_paths
-from sentiment_batch.report import settle_report
+from sentiment_batch.report import prepare_page, settle_report
 from sentiment_batch.shards import (
     adopted_parts,
     no_counts,
@@ -157,7 +157,7 @@ def _label(job: Job, work: Work, clock: Clock, deadline: Deadline) -> Metrics:
         log.info("going on: %d of %d parts were sealed by an earlier run", len(adopted), len(mine))
     done, rows = sum(part.seal["rows_in"] for part in adopted), rows_of(mine)
     limit = RejectLimit(job.options.max_reject_rate, rows_of(shards), work.store)
-    with open_crew(job, work, len(left), partial(_agreed, job, work, adopted)) as crew:
+    with open_crew(job, work, len(left), partial(_agreed, job, work, adopted), prepare_page) as crew:
         job, started = crew.job, time.perf_counter()
         with Progress(rows, job.options.progress, done=done) as progress:
             limit.add(*adopted)

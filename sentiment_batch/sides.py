@@ -1,7 +1,7 @@
 """What is compared: two models with the data that they are to label, or two outputs in which that is done."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any, Protocol
 
@@ -41,8 +41,8 @@ class Sides(Protocol):
     def true_labels(self) -> Iterator[pa.Array]:
         """The column of the true labels."""
 
-    def load(self) -> float:
-        """Be ready for `pairs`; how many seconds that took."""
+    def load(self, meanwhile: Callable[[], object]) -> float:
+        """Be ready for `pairs`, and call `meanwhile` in a thread if a model is loaded; how many seconds that took."""
 
     def pairs(self, progress: Tally) -> Iterator[pa.RecordBatch]:
         """The rows in order, with what both say of each: `row`, `true` and `text` if they are known, and the columns of

@@ -1,6 +1,6 @@
 """Two models and the data that both are to label -> its rows, with what each says of them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -60,8 +60,8 @@ class TwoModels:
             "compute": {"old": compute_of(self.old), "new": compute_of(self.new)},
         }
 
-    def load(self) -> float:
-        return self.old.load() + self.new.load()
+    def load(self, meanwhile: Callable[[], object]) -> float:
+        return self.old.load(meanwhile) + self.new.load()
 
     def effort(self) -> dict[str, int]:
         old, new = asdict(self.old.effort), asdict(self.new.effort)

@@ -1,6 +1,6 @@
 """Two finished outputs of the same inputs -> their rows, side by side."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,7 @@ class TwoOutputs:
     def account(self) -> dict[str, Any]:
         return {}
 
-    def load(self) -> float:
+    def load(self, meanwhile: Callable[[], object]) -> float:
         return 0.0
 
     def effort(self) -> dict[str, int]:

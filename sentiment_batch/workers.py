@@ -26,6 +26,7 @@ from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Any
 
 from sentiment_batch import stop
+from sentiment_batch.ahead import beforehand
 from sentiment_batch.errors import EnvironmentFailure
 from sentiment_batch.job import Job
 from sentiment_batch.labelling import compute_of
@@ -121,20 +122,25 @@ class Crew:
         _end(self.workers)
 
 
-def open_crew(job: Job, work: Work, shards: int, agree: Agree) -> AbstractContextManager["Crew | RayCrew"]:
+def open_crew(
+    job: Job, work: Work, shards: int, agree: Agree, meanwhile: Callable[[], object] = lambda: None
+) -> AbstractContextManager["Crew | RayCrew"]:
     """What labels so many shards, on this host or on Ray, when it has agreed on what they are made with.
 
-    None is needed for none.
+    None is needed for none. `meanwhile` is called in a thread that nobody waits for, while models are loaded.
     """
     if job.options.ray is None or not shards:
-        return local_crew(job, work, shards, agree)
+        return local_crew(job, work, shards, agree, meanwhile)
     from sentiment_batch.ray_workers import ray_crew
 
+    beforehand(meanwhile)
     return ray_crew(job, work, shards, agree)
 
 
 @contextmanager
-def local_crew(job: Job, work: Work, shards: int, agree: Agree) -> Iterator[Crew]:
+def local_crew(
+    job: Job, work: Work, shards: int, agree: Agree, meanwhile: Callable[[], object] = lambda: None
+) -> Iterator[Crew]:
     """What labels so many shards, with its model loaded; none is needed for none.
 
     Raises `UsageError` for more workers than GPUs, and what a worker raises. None of them is left behind the block.
@@ -143,9 +149,10 @@ def local_crew(job: Job, work: Work, shards: int, agree: Agree) -> Iterator[Crew
     crew = Crew(job, work)
     computes = worker_computes(job.labeller.compute, job.options.workers, shards) if shards else []
     if len(computes) <= 1:
-        crew.load_seconds = job.labeller.load() if shards else 0.0
+        crew.load_seconds = job.labeller.load(meanwhile) if shards else 0.0
         yield crew
         return
+    beforehand(meanwhile)
     log.info("%d workers on %s", len(computes), _in_words(computes))
     try:
         for number, compute in enumerate(computes):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sentiment_batch.ahead import ahead, in_threads
+from sentiment_batch.ahead import ahead, beforehand, in_threads
 
 
 def in_time(task: Callable[[], Any]) -> Any:
@@ -280,3 +280,25 @@ def test_nothing_is_begun_when_the_consumer_has_stopped() -> None:
     assert ended <= 4
     time.sleep(0.05)
     assert len(begun) == ended
+
+
+def test_nobody_waits_for_what_is_done_beforehand_which_goes_in_order() -> None:
+    going, done, called = threading.Event(), threading.Event(), []
+    beforehand(going.wait, lambda: called.append(threading.current_thread()), done.set)
+    assert not called
+    going.set()
+    assert done.wait(10)
+    assert called[0] is not threading.main_thread()
+    assert called[0].daemon, "it holds up no interpreter that ends"
+
+
+def test_what_fails_beforehand_is_noted_and_nothing_more_is_begun(caplog: pytest.LogCaptureFixture) -> None:
+    called = []
+
+    def fail() -> None:
+        raise ModuleNotFoundError("no module")
+
+    with caplog.at_level("DEBUG", "sentiment_batch.ahead"):
+        beforehand(fail, lambda: called.append("behind it"))
+        until(lambda: "beforehand: ModuleNotFoundError" in caplog.text)
+    assert not called

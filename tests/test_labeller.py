@@ -1,5 +1,6 @@
 import pickle
 import shutil
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -314,3 +315,24 @@ def test_choosing_what_computes_counts_as_loading(tiny_model: Path, monkeypatch:
     assert 0.3 <= seconds <= time.perf_counter() - started + 0.1, "once"
     assert before.compute
     assert before.load() >= 0.3
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_something_else_is_done_while_a_model_is_loaded(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    called = threading.Event()
+
+    def load_engine(*given: Any) -> Any:
+        assert called.wait(10), "the engine is loaded by now, and nothing was called"
+        return loaded(*given)
+
+    def meanwhile() -> None:
+        called.set()
+        assert not fails, "whoever needs it finds out"
+
+    loaded = labeller_module.load_engine
+    monkeypatch.setattr(labeller_module, "load_engine", load_engine)
+    found = Labeller(str(tiny_model), dtype="float32")
+    found.load(meanwhile)
+    assert found.predict(["bagus sekali"])[0]["label"] in found.labels

@@ -1,10 +1,12 @@
 """report.py and measure/report.py: the page of a metrics JSON, as text, beside what a job made, and in a browser."""
 
+import importlib
 import json
 import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -280,6 +282,34 @@ def without_the_extra(patch: pytest.MonkeyPatch) -> None:
     for name in ("report", "page", "quality", "plots", "svg"):
         patch.delitem(sys.modules, f"sentiment_batch.measure.{name}", raising=False)
     patch.setitem(sys.modules, "matplotlib", None)
+
+
+@pytest.mark.parametrize(
+    ("command", "given"),
+    [
+        ("score", "SPLIT --model MODEL"),
+        ("evaluate", "--data SPLIT --model MODEL"),
+        ("compare", "MODEL MODEL --data SPLIT"),
+    ],
+)
+def test_what_draws_is_imported_while_the_model_is_loaded(
+    command: str,
+    given: str,
+    split: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    program: Program,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prepared: list[threading.Thread] = []
+    module = importlib.import_module(f"sentiment_batch.{command}")
+    monkeypatch.setattr(module, "prepare_page", lambda: prepared.append(threading.current_thread()))
+    words = [{"SPLIT": split, "MODEL": tiny_model}.get(word, word) for word in given.split()]
+    ended = program(command, *words, "--output", tmp_path / "out")
+    assert ended.code == 0, ended.err
+    (thread,) = prepared
+    assert thread is not threading.main_thread()
+    assert list((tmp_path / "out").glob("*report.html"))
 
 
 def test_without_the_extra_there_is_no_page_and_no_harm(

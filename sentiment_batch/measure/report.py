@@ -43,7 +43,7 @@ def report_html(metrics: Document, texts: Mapping[int, str] | None = None) -> st
     marked = stamp(metrics, texts)
     metrics = with_plain_labels(metrics)
     command = metrics["command"]
-    return _template().render(
+    return page_template().render(
         title=_TITLES.get(command, f"Report of {command}"),
         stamp_name=STAMP,
         stamp=marked,
@@ -63,7 +63,8 @@ def report_html(metrics: Document, texts: Mapping[int, str] | None = None) -> st
 
 
 @cache
-def _template() -> jinja2.Template:
+def page_template() -> jinja2.Template:
+    """What all pages are made by; compiled with the first of them."""
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     named = ("between", "duration", "figure", "moment", "number", "quoted", "share", "signed", "size")
     filters = {name: getattr(words, name) for name in named}
