@@ -81,14 +81,68 @@ def test_int8_is_near(optimized_model: Path, engine: Engine) -> None:
     assert np.corrcoef(found.ravel(), exact.ravel())[0, 1] > 0.5
 
 
+def attention(query: list[int], **given: Any) -> openvino.Model:
+    """One attention, of four texts of 5 tokens, with whatever else it is given."""
+    ops = openvino.opset13
+    inputs = [ops.parameter(shape, np.float32) for shape in (query, [4, 2, 5, 8], [4, 2, 5, 16])]
+    options = {name: given.pop(name) for name in ("scale", "causal") if name in given}
+    masks = [given["mask"]] if "mask" in given else []
+    found = ops.scaled_dot_product_attention(*inputs, *masks, **options)
+    return openvino.Model([ops.result(found)], inputs)
+
+
+def answers(model: openvino.Model) -> np.ndarray:
+    compiled = openvino.Core().compile_model(model, "CPU", {"SNIPPETS_MODE": "DISABLE"})
+    chance = np.random.default_rng(0)
+    shapes = ((4, 2, 5, 8), (4, 2, 5, 8), (4, 2, 5, 16))
+    return np.array(compiled([chance.normal(size=shape).astype(np.float32) for shape in shapes])[0])
+
+
+FLAGS = np.random.default_rng(1).random((4, 1, 1, 5)) < 0.6
+FLAGS[..., 0] = True
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"mask": FLAGS},
+        {"mask": np.where(FLAGS, 0, -1e9).astype(np.float32)},
+        {"mask": np.zeros((4, 2, 5, 5), np.float32), "scale": np.float32(0.3)},
+    ],
+    ids=["plain", "flags", "numbers", "scale"],
+)
+def test_attention_in_its_parts_is_the_same_to_the_last_bit(given: dict[str, Any]) -> None:
+    ops = openvino.opset13
+    given = {name: ops.constant(value) for name, value in given.items()}
+    model = attention([4, 2, 5, 8], **given)
+    expected = answers(model)
+    openvino_engine._separate_attention(model)
+    kinds = Counter(op.get_type_name() for op in model.get_ops())
+    assert (kinds["ScaledDotProductAttention"], kinds["MatMul"], kinds["Softmax"]) == (0, 2, 1)
+    assert answers(model).tobytes() == expected.tobytes()
+    assert np.isfinite(expected).all()
+
+
+@pytest.mark.parametrize(("query", "given"), [([4, 2, 5, -1], {}), ([4, 2, 5, 8], {"causal": True})])
+def test_attention_that_is_not_known_well_enough_is_left_to_openvino(query: list[int], given: dict[str, Any]) -> None:
+    model = attention(query, **given)
+    openvino_engine._separate_attention(model)
+    assert [op.get_type_name() for op in model.get_ops()].count("ScaledDotProductAttention") == 1
+
+
 def kernels(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:
-    """A list that gets, of each model that is compiled from now on, how often it has which kernel."""
+    """A list that gets, of each model that is compiled from now on, how often it has which kernel.
+
+    And how often it had an attention before (`ScaledDotProductAttention`).
+    """
     real, found = openvino.Core.compile_model, []
 
     def compile_model(core: Any, *given: Any) -> Any:
         compiled = real(core, *given)
         run = compiled.get_runtime_model().get_ops()
-        found.append(Counter(op.get_rt_info()["layerType"].astype(str) for op in run))
+        whole = [name for op in given[0].get_ops() if (name := op.get_type_name()) == "ScaledDotProductAttention"]
+        found.append(Counter([*whole, *(op.get_rt_info()["layerType"].astype(str) for op in run)]))
         return compiled
 
     monkeypatch.setattr(openvino.Core, "compile_model", compile_model)
@@ -101,7 +155,7 @@ def test_attention_is_no_kernel_of_its_own_which_is_slow_for_most_widths(
 ) -> None:
     found = kernels(monkeypatch)
     load_engine(graph, 3, dtype, 1)
-    assert found[0]["Subgraph"] == 0
+    assert found[0]["Subgraph"] == found[0]["ScaledDotProductAttention"] == 0
     assert found[0]["Softmax"] == 2, "one for each layer"
     assert found[0]["MatMul"] >= 3
 
@@ -114,6 +168,7 @@ def test_attention_of_int8_is_a_kernel_of_its_own_where_that_is_the_faster(
     monkeypatch.setattr(openvino_engine, "has_amx", lambda: amx)
     load_engine(read_graph(optimized_model / "openvino_int8.xml"), 3, "int8", 1)
     assert (found[0]["Softmax"], found[0]["Subgraph"] > 0) == ((2, False) if amx else (0, True))
+    assert found[0]["ScaledDotProductAttention"] == (0 if amx else 2)
 
 
 def test_an_openvino_without_the_internal_option_does_without_it(
