@@ -94,17 +94,18 @@ def in_threads(
         pool.shutdown(cancel_futures=True)
 
 
-def beforehand(*functions: Callable[[], object]) -> None:
-    """Call the functions one behind the other, in a thread that nobody waits for.
+def beforehand(function: Callable[[], object]) -> threading.Thread:
+    """Call the function in a thread that nobody has to wait for, which is returned.
 
-    If one raises, that is the end of it: whoever needs the same later finds out.
+    If it raises, whoever needs the same later finds out.
     """
 
     def call() -> None:
         try:
-            for function in functions:
-                function()
+            function()
         except Exception as error:
-            log.debug("beforehand: %s", type(error).__name__)
+            log.debug("%s: %s", thread.name, type(error).__name__)
 
-    threading.Thread(target=call, name="beforehand", daemon=True).start()
+    thread = threading.Thread(target=call, name=f"beforehand: {getattr(function, '__name__', '')}", daemon=True)
+    thread.start()
+    return thread

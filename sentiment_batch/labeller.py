@@ -157,12 +157,15 @@ class Labeller:
         """Load tokenizer and model now, not with the first rows; the seconds that this and opening the folder took.
 
         While OpenVINO compiles a graph, cores have nothing to do: `meanwhile` is called in a thread that nobody waits
-        for, to import what is needed later. If it raises, whoever needs the same then finds out.
+        for, to import what is needed later (with PyTorch, its own imports take turns with that). If it raises, whoever
+        needs the same then finds out.
         """
         _ = self.compute
         started = time.perf_counter()
-        beforehand(_first_array, meanwhile)
+        arrays = beforehand(_first_array)
+        beforehand(lambda: (arrays.join(), meanwhile()))
         _ = self.tokenizer, self.classifier
+        arrays.join()
         return round(self._opening_seconds + time.perf_counter() - started, 3)
 
     @cached_property

@@ -103,7 +103,8 @@ def redacted(value: Any) -> Any:
 
 def _environment() -> Iterator[str]:
     """The values of variables with a secret's name, as they are and as a URL has them; each line if there are many."""
-    for name, value in os.environ.items():
+    for name in list(os.environ):
+        value = os.environ.get(name, "")  # another thread may have taken it away
         if _SECRET_NAMES.match(name.upper()):
             for line in value.splitlines():
                 if len(line) >= _SHORTEST_SECRET:

@@ -282,23 +282,20 @@ def test_nothing_is_begun_when_the_consumer_has_stopped() -> None:
     assert len(begun) == ended
 
 
-def test_nobody_waits_for_what_is_done_beforehand_which_goes_in_order() -> None:
-    going, done, called = threading.Event(), threading.Event(), []
-    beforehand(going.wait, lambda: called.append(threading.current_thread()), done.set)
+def test_nobody_waits_for_what_is_done_beforehand() -> None:
+    going, called = threading.Event(), []
+    thread = beforehand(lambda: called.append(going.wait(20)))
     assert not called
     going.set()
-    assert done.wait(10)
-    assert called[0] is not threading.main_thread()
-    assert called[0].daemon, "it holds up no interpreter that ends"
+    thread.join(20)
+    assert called == [True]
+    assert thread.daemon, "it holds up no interpreter that ends"
 
 
-def test_what_fails_beforehand_is_noted_and_nothing_more_is_begun(caplog: pytest.LogCaptureFixture) -> None:
-    called = []
-
+def test_what_fails_beforehand_is_noted(caplog: pytest.LogCaptureFixture) -> None:
     def fail() -> None:
         raise ModuleNotFoundError("no module")
 
     with caplog.at_level("DEBUG", "sentiment_batch.ahead"):
-        beforehand(fail, lambda: called.append("behind it"))
-        until(lambda: "beforehand: ModuleNotFoundError" in caplog.text)
-    assert not called
+        beforehand(fail).join(20)
+    assert "beforehand: fail: ModuleNotFoundError" in caplog.text

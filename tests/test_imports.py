@@ -97,6 +97,22 @@ def test_whatever_is_imported_first_no_telemetry_is(module: str) -> None:
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0
 
 
+def test_what_is_needed_later_is_imported_while_a_graph_is_loaded(optimized_model: Path) -> None:
+    code = f"""if True:
+        import sys, threading
+        from sentiment_batch.labeller import Labeller
+        from sentiment_batch.report import prepare_page
+        done = threading.Event()
+        labeller = Labeller({str(optimized_model)!r}, engine="openvino")
+        assert not {{"pandas", "matplotlib", "jinja2"}} & set(sys.modules)
+        labeller.load(lambda: (prepare_page(), done.set()))
+        assert "pandas" in sys.modules, "as PyArrow needs it for the first rows"
+        assert done.wait(60)
+        assert {{"matplotlib", "jinja2", "sentiment_batch.measure.report"}} <= set(sys.modules)
+        """
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0
+
+
 def test_help_loads_no_arrow() -> None:
     code = (
         "import sys; sys.argv = ['sentiment-batch', 'score', '--help']\n"

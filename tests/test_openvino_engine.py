@@ -81,20 +81,21 @@ def test_int8_is_near(optimized_model: Path, engine: Engine) -> None:
     assert np.corrcoef(found.ravel(), exact.ravel())[0, 1] > 0.5
 
 
-def attention(query: list[int], **given: Any) -> openvino.Model:
+def attention(query: list[int] | None, width: int = 8, **given: Any) -> openvino.Model:
     """One attention, of four texts of 5 tokens, with whatever else it is given."""
     ops = openvino.opset13
-    inputs = [ops.parameter(shape, np.float32) for shape in (query, [4, 2, 5, 8], [4, 2, 5, 16])]
+    shapes = (openvino.PartialShape.dynamic() if query is None else query, [4, 2, 5, width], [4, 2, 5, 16])
+    inputs = [ops.parameter(shape, np.float32) for shape in shapes]
     options = {name: given.pop(name) for name in ("scale", "causal") if name in given}
     masks = [given["mask"]] if "mask" in given else []
     found = ops.scaled_dot_product_attention(*inputs, *masks, **options)
     return openvino.Model([ops.result(found)], inputs)
 
 
-def answers(model: openvino.Model) -> np.ndarray:
+def answers(model: openvino.Model, width: int) -> np.ndarray:
     compiled = openvino.Core().compile_model(model, "CPU", {"SNIPPETS_MODE": "DISABLE"})
     chance = np.random.default_rng(0)
-    shapes = ((4, 2, 5, 8), (4, 2, 5, 8), (4, 2, 5, 16))
+    shapes = ((4, 2, 5, width), (4, 2, 5, width), (4, 2, 5, 16))
     return np.array(compiled([chance.normal(size=shape).astype(np.float32) for shape in shapes])[0])
 
 
@@ -102,6 +103,7 @@ FLAGS = np.random.default_rng(1).random((4, 1, 1, 5)) < 0.6
 FLAGS[..., 0] = True
 
 
+@pytest.mark.parametrize("width", [8, 24])
 @pytest.mark.parametrize(
     "given",
     [
@@ -112,22 +114,24 @@ FLAGS[..., 0] = True
     ],
     ids=["plain", "flags", "numbers", "scale"],
 )
-def test_attention_in_its_parts_is_the_same_to_the_last_bit(given: dict[str, Any]) -> None:
+def test_attention_in_its_parts_is_the_same_to_the_last_bit(given: dict[str, Any], width: int) -> None:
     ops = openvino.opset13
     given = {name: ops.constant(value) for name, value in given.items()}
-    model = attention([4, 2, 5, 8], **given)
-    expected = answers(model)
-    openvino_engine._separate_attention(model)
+    model = attention([4, 2, 5, width], width, **given)
+    expected = answers(model, width)
+    openvino_engine.separate_attention(model)
     kinds = Counter(op.get_type_name() for op in model.get_ops())
     assert (kinds["ScaledDotProductAttention"], kinds["MatMul"], kinds["Softmax"]) == (0, 2, 1)
-    assert answers(model).tobytes() == expected.tobytes()
+    assert answers(model, width).tobytes() == expected.tobytes()
     assert np.isfinite(expected).all()
 
 
-@pytest.mark.parametrize(("query", "given"), [([4, 2, 5, -1], {}), ([4, 2, 5, 8], {"causal": True})])
-def test_attention_that_is_not_known_well_enough_is_left_to_openvino(query: list[int], given: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("query", "given"), [([4, 2, 5, -1], {}), (None, {}), ([4, 2, 5, 8], {"causal": True})])
+def test_attention_that_is_not_known_well_enough_is_left_to_openvino(
+    query: list[int] | None, given: dict[str, Any]
+) -> None:
     model = attention(query, **given)
-    openvino_engine._separate_attention(model)
+    openvino_engine.separate_attention(model)
     assert [op.get_type_name() for op in model.get_ops()].count("ScaledDotProductAttention") == 1
 
 

@@ -13,6 +13,7 @@ from functools import cache
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import documents
@@ -288,6 +289,7 @@ def without_the_extra(patch: pytest.MonkeyPatch) -> None:
     ("command", "given"),
     [
         ("score", "SPLIT --model MODEL"),
+        ("score", "SPLIT --model MODEL --workers 2 --shard-rows 40"),
         ("evaluate", "--data SPLIT --model MODEL"),
         ("compare", "MODEL MODEL --data SPLIT"),
     ],
@@ -301,14 +303,14 @@ def test_what_draws_is_imported_while_the_model_is_loaded(
     program: Program,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    prepared: list[threading.Thread] = []
+    threads: SimpleQueue[threading.Thread] = SimpleQueue()
     module = importlib.import_module(f"sentiment_batch.{command}")
-    monkeypatch.setattr(module, "prepare_page", lambda: prepared.append(threading.current_thread()))
+    monkeypatch.setattr(module, "prepare_page", lambda: threads.put(threading.current_thread()))
     words = [{"SPLIT": split, "MODEL": tiny_model}.get(word, word) for word in given.split()]
     ended = program(command, *words, "--output", tmp_path / "out")
     assert ended.code == 0, ended.err
-    (thread,) = prepared
-    assert thread is not threading.main_thread()
+    assert threads.get(timeout=20) is not threading.main_thread()
+    assert threads.empty(), "once"
     assert list((tmp_path / "out").glob("*report.html"))
 
 

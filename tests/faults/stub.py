@@ -45,7 +45,7 @@ class StubLabeller(labeller.Labeller):
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (self.options, self.text_column, self.hook)
 
-    def load(self) -> float:
+    def load(self, meanwhile: object = None) -> float:
         return 0.0
 
     def logits(self, tokens: TokenIds, done: Callable[[int], None] = lambda _: None) -> np.ndarray:
