@@ -163,7 +163,12 @@ class Labeller:
         _ = self.compute
         started = time.perf_counter()
         arrays = beforehand(_first_array)
-        beforehand(lambda: (arrays.join(), meanwhile()))
+
+        def behind_it() -> None:
+            arrays.join()
+            meanwhile()
+
+        beforehand(behind_it)
         _ = self.tokenizer, self.classifier
         arrays.join()
         return round(self._opening_seconds + time.perf_counter() - started, 3)
