@@ -637,7 +637,7 @@ def as_nobody() -> None:
             os.setuid(NOBODY)
         main()
 
-    def load(_: Any) -> float:
+    def load(_: Any, meanwhile: object) -> float:
         sys.stderr.write("the model is loaded\n")
         return 0.0
 
