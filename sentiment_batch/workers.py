@@ -123,7 +123,7 @@ class Crew:
 
 
 def open_crew(
-    job: Job, work: Work, shards: int, agree: Agree, meanwhile: Callable[[], object] = lambda: None
+    job: Job, work: Work, shards: int, agree: Agree, meanwhile: Callable[[], object]
 ) -> AbstractContextManager["Crew | RayCrew"]:
     """What labels so many shards, on this host or on Ray, when it has agreed on what they are made with.
 
@@ -138,9 +138,7 @@ def open_crew(
 
 
 @contextmanager
-def local_crew(
-    job: Job, work: Work, shards: int, agree: Agree, meanwhile: Callable[[], object] = lambda: None
-) -> Iterator[Crew]:
+def local_crew(job: Job, work: Work, shards: int, agree: Agree, meanwhile: Callable[[], object]) -> Iterator[Crew]:
     """What labels so many shards, with its model loaded; none is needed for none.
 
     Raises `UsageError` for more workers than GPUs, and what a worker raises. None of them is left behind the block.
