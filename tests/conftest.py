@@ -207,9 +207,16 @@ def save_random_model(folder: Path, config: object, seed: int = 0) -> None:
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=600, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator([text for text, _ in sample_rows()[:500]], trainer)
+    texts = [text for text, _ in sample_rows()[:500]]
+    # Without numbers of their own these pieces come in the order of a hash table, and a test would meet other tokens in
+    # each run (as in model/scratch.py).
+    inner = [f"##{character}" for character in sorted(set(tokenizer.normalizer.normalize_str("".join(texts))) - {" "})]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=600,
+        special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *inner],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
     vocabulary = tokenizer.get_vocab()
     config.vocab_size = len(vocabulary)  # type: ignore[attr-defined]
     torch.manual_seed(seed)
