@@ -13,8 +13,9 @@ reported of a way:
     with start, x      the same with the start of the process: imports, loading the model (with few rows that is most)
     padding            of the tokens that the model computes
     agreement          rows with the label that pipeline gives one by one in float32
-    roofline           share of the largest matrix product that was seen in its dtype; `performed` leaves out what our
-                       engines need not compute: all but the first token of the last layer, and texts seen before
+    roofline           share of what the largest matrix product in its dtype reached beside the run; `performed` leaves
+                       out what our engines need not compute: all but the first token of the last layer, and texts seen
+                       before
     idle               share of the cores' time in which the process waited; in the second table the engine alone
 
 and of each stage alone, as a share of the labelling time of `score`, in which they overlap: read, tokenise, engine,
@@ -46,7 +47,7 @@ from bench_ways.models import models_of
 from bench_ways.scale import measure_scale, scale_table
 from bench_ways.start import measure_start, start_table
 from bench_ways.table import roofs_line, stages_table, ways_table
-from bench_ways.ways import WAYS, Place, measured_roofs, why_not
+from bench_ways.ways import WAYS, Place, found_roofs, why_not
 from sentiment_batch.cores import usable_cores
 from sentiment_batch.errors import SentimentBatchError
 from sentiment_batch.model.folder import read_model_folder
@@ -86,10 +87,10 @@ def speed(options: argparse.Namespace, texts: list[str]) -> int:
     for name, why in absent.items():
         log.warning("%s is left out: %s", name, why)
     models = list(models_of(options, ways))
-    roofs: Figures = {}
+    roofs: dict[str, list[Figures]] = {}
     if options.roofline_seconds:
         log.info("looking for the largest matrix products ...")
-        roofs = measured_roofs(options.work, known["cores"], options.roofline_seconds)
+        roofs = found_roofs(options.work, known["cores"], options.roofline_seconds)
     result: Figures = {"machine": known, "roofline": roofs, "absent": absent, "compared": []}
     show(f"{known['cores']} cores, {known['cpu']}; medians of {options.rounds} rounds, in turn", roofs_line(roofs))
     dumps = {"distinct texts": texts}
@@ -103,8 +104,8 @@ def speed(options: argparse.Namespace, texts: list[str]) -> int:
             path = options.work / "dump.parquet"
             write_dump(its_texts, path)
             place = Place(model.folder, model.onnx_folder, path, options.work, known["cores"], model.max_length)
-            found, failed = compare(ways, place, options.rounds)
-            add_medians(ways, found, model, lengths, roofs)
+            found, failed = compare(ways, place, options.rounds, options.roofline_seconds)
+            add_medians(ways, found, model, lengths)
             head = {"model": model.name, "dump": dump, "rows": len(lengths), "tokens": int(lengths.sum())}
             result["compared"].append({**head, "ways": found, "failed": failed})
             keep(options, result)
@@ -161,7 +162,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--calibration", help="texts for sentiment-batch optimize; without it, the model's own graphs are used")
     add("--valid", help="labelled texts for sentiment-batch optimize; default: those of --calibration")
     add("--sizes", default="100000,1000000", help="rows of `scale`; default: 100000,1000000")
-    add("--roofline-seconds", type=float, default=0.3, help="for each matrix product; 0 leaves the roofline out")
+    add(
+        "--roofline-seconds",
+        type=float,
+        default=0.3,
+        help="for each matrix product, and twenty times as long beside each run; 0 leaves the roofline out",
+    )
     add("--work", type=Path, help="folder to keep models and dumps in; default: a temporary one")
     add("--json", type=Path, metavar="FILE", help="write every figure of every run there")
     options = parser.parse_args(arguments)

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,13 @@ from sentiment_batch.model.compute import BATCH_TOKENS
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from bench_ways import roofline  # noqa: E402
 from bench_ways.child import Failed, run  # noqa: E402
 from bench_ways.dumps import read_texts, with_duplicates, write_long_dump  # noqa: E402
 from bench_ways.figures import agreement, medians, ratios, roof_shares, stage_shares  # noqa: E402
 from bench_ways.flops import Shape, flops, read_shape  # noqa: E402
 from bench_ways.peer import count_of  # noqa: E402
+from bench_ways.roofline import Product  # noqa: E402
 from bench_ways.table import stages_table, table, ways_table  # noqa: E402
 from bench_ways.ways import WAYS, Way, why_not  # noqa: E402
 
@@ -65,6 +69,7 @@ def test_the_shape_is_read_from_the_folder_whatever_its_names(tmp_path: Path, ti
 def test_medians_are_taken_figure_by_figure() -> None:
     runs = [{"a": a, "stages": {"read": {"seconds": b}}} for a, b in ((3, 1.0), (1, 9.0), (2, 2.0))]
     assert medians(runs) == {"a": 2, "stages": {"read": {"seconds": 2.0}}}
+    assert medians([{"roof": None}, {"roof": 1.0}, {"roof": 2.0}]) == {"roof": None}
 
 
 def test_ratios_are_to_the_faster_baseline_with_and_without_the_start() -> None:
@@ -92,6 +97,39 @@ def test_roof_shares_hold_all_rows_or_what_was_computed_against_the_roof() -> No
     found = roof_shares(2.0, lengths, computed, TINY, 1000.0)
     assert found == {"nominal": nominal / 2000, "performed": performed / 2000}
     assert roof_shares(2.0, lengths, None, TINY, None) == {"nominal": None, "performed": None}
+
+
+def test_the_fastest_products_are_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = {("a", 1, 100): 0.01, ("a", 1, 10): 0.15, ("b", 1, 100): 0.15, ("a", 2, 100): 0.15, ("a", 2, 10): 0.01}
+    calls: list[tuple[str, int, int]] = []
+
+    def products(dtype: str, size: tuple[int, int, int], cores: int) -> Iterator[Product]:
+        for which in seconds:
+            if which[2] == size[0]:
+
+                def run(which: tuple[str, int, int] = which) -> None:
+                    calls.append(which)
+                    time.sleep(seconds[which])
+
+                yield Product(*which[:2], run)
+
+    monkeypatch.setattr(roofline, "products", products)
+    monkeypatch.setattr(roofline, "SIZES", ((100, 100, 100), (10, 100, 100)))
+    found = roofline.roofs("int8", 2, 0.05)
+    assert [(each["by"], each["streams"], each["size"][0]) for each in found] == [("a", 1, 100), ("a", 2, 10)]
+    fastest = 2 * 100**3 / 0.01  # a sleep may take longer, never less
+    assert fastest / 7 < found[0]["flops"] <= fastest
+    calls.clear()
+    assert fastest / 7 < roofline.again(json.loads(json.dumps(found)), "int8", 2, 0.4) <= fastest
+    assert set(calls) == {("a", 1, 100), ("a", 2, 10)}
+
+
+@pytest.mark.parametrize("dtype", roofline.DTYPES)
+def test_a_product_of_each_dtype_has_a_rate(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roofline, "SIZES", ((64, 64, 64),))
+    found = roofline.roofs(dtype, 2, 0.01)
+    assert {each["streams"] for each in found} == {1, 2}
+    assert 0 < roofline.again(found, dtype, 2, 0.01) < 1e13
 
 
 def test_stage_shares_say_what_is_spent_besides_the_engine() -> None:
@@ -178,6 +216,7 @@ def test_a_whole_run_on_a_tiny_model(tiny_model: Path, tmp_path: Path) -> None:
     assert ours["seconds"] == pytest.approx(ours["label_seconds"] + ours["start_seconds"])
     assert set(ours["stages"]) == {"read", "tokenise", "engine", "label", "write"}
     assert ours["peak_bytes"] > 10**8
+    assert ours["roofline_share"] is ours["engine_alone"]["nominal"] is None
     assert (peer["padding_share"], ours["agreement"]) == (0, 1)
     rows = Labeller(str(tiny_model)).prepare(pq.read_table(tmp_path / "work" / "dump.parquet").to_batches()[0])
     lengths = rows.tokens.lengths

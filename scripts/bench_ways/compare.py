@@ -10,7 +10,7 @@ from bench_ways.child import Failed
 from bench_ways.figures import agreement, medians, rates, ratios, roof_shares, stage_shares
 from bench_ways.flops import read_shape
 from bench_ways.models import Model
-from bench_ways.ways import BASELINES, REFERENCE, Place, Way, measured, measured_stages
+from bench_ways.ways import BASELINES, REFERENCE, Place, Way, measured, measured_roof, measured_stages
 from sentiment_batch import Labeller
 
 Figures = dict[str, Any]
@@ -18,10 +18,13 @@ Figures = dict[str, Any]
 log = logging.getLogger(__name__)
 
 
-def compare(ways: list[Way], place: Place, rounds: int) -> tuple[dict[str, Figures], dict[str, str]]:
+def compare(
+    ways: list[Way], place: Place, rounds: int, roofline_seconds: float
+) -> tuple[dict[str, Figures], dict[str, str]]:
     """(for each way its runs, the runs of its stages and its labels; why the others could not be run).
 
-    A way that fails once is not run again.
+    Each run has the roof of its dtype beside it, if there are `roofline_seconds`: on a machine that is not ours alone
+    a minute is not like the next. A way that fails once is not run again.
     """
     found: dict[str, Figures] = {way.name: {"runs": [], "stage_runs": []} for way in ways}
     failed: dict[str, str] = {}
@@ -32,6 +35,7 @@ def compare(ways: list[Way], place: Place, rounds: int) -> tuple[dict[str, Figur
             of_way = found[way.name]
             try:
                 figures, of_way["labels"] = measured(way, place)
+                figures["roof"] = measured_roof(way.dtype, place, roofline_seconds) if roofline_seconds else None
                 of_way["runs"].append(figures)
                 if way.engine:
                     of_way["stage_runs"].append(measured_stages(way, place))
@@ -44,7 +48,7 @@ def compare(ways: list[Way], place: Place, rounds: int) -> tuple[dict[str, Figur
     return {name: each for name, each in found.items() if name not in failed}, failed
 
 
-def add_medians(ways: list[Way], found: dict[str, Figures], model: Model, lengths: np.ndarray, roofs: Figures) -> None:
+def add_medians(ways: list[Way], found: dict[str, Figures], model: Model, lengths: np.ndarray) -> None:
     """Give each way that was found its `median`: that of every figure of its runs, and all that follows from them.
 
     `lengths` are the tokens of each row. The labels are compared, and let go.
@@ -54,11 +58,12 @@ def add_medians(ways: list[Way], found: dict[str, Figures], model: Model, length
     reference = labels.get(REFERENCE) if model.trained else None
     ways = [way for way in ways if way.name in found]
     for way in ways:
-        median = found[way.name]["median"] = medians(found[way.name]["runs"])
+        runs = found[way.name]["runs"]
+        for each in runs:
+            each["roofline_share"] = roof_shares(each["label_seconds"], lengths, None, shape, each["roof"])["nominal"]
+        median = found[way.name]["median"] = medians(runs)
         median |= rates(median, len(lengths), int(lengths.sum()))
         median["agreement"] = agreement(labels[way.name], reference)
-        roof = roofs.get(way.dtype, {}).get("flops")
-        median["roofline_share"] = roof_shares(median["label_seconds"], lengths, None, shape, roof)["nominal"]
     ratios({name: each["median"] for name, each in found.items()}, BASELINES)
     for way in ways:
         median, runs = found[way.name]["median"], found[way.name]["stage_runs"]
@@ -67,7 +72,13 @@ def add_medians(ways: list[Way], found: dict[str, Figures], model: Model, length
             stages = median["stages"] = medians(runs)["stages"]
             seconds = stages["engine"]["seconds"]
             ratio = median["ratio"] and median["ratio"] * median["label_seconds"] / seconds
-            shares = roof_shares(seconds, lengths, computed, shape, roofs.get(way.dtype, {}).get("flops"))
+            roofs = [each["roof"] for each in found[way.name]["runs"]]
+            shares = medians(
+                [
+                    roof_shares(each["stages"]["engine"]["seconds"], lengths, computed, shape, roof)
+                    for each, roof in zip(runs, roofs, strict=True)
+                ]
+            )
             median["engine_alone"] = {"rows_per_second": len(lengths) / seconds, "ratio": ratio, **shares}
             median["stage_shares"] = stage_shares(stages, median["label_seconds"])
 

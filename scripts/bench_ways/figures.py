@@ -11,11 +11,17 @@ Figures = dict[str, Any]
 
 
 def medians(runs: list[Figures]) -> Figures:
-    """The median of each figure over the runs, and of those that are figures in turn the medians of theirs."""
+    """The median of each figure over the runs, and of those that are figures in turn the medians of theirs.
+
+    What is not known of a run is not known of them.
+    """
     found: Figures = {}
     for name, first in runs[0].items():
         values = [each[name] for each in runs]
-        found[name] = medians(values) if isinstance(first, dict) else statistics.median(values)
+        if isinstance(first, dict):
+            found[name] = medians(values)
+        else:
+            found[name] = None if None in values else statistics.median(values)
     return found
 
 

@@ -62,12 +62,12 @@ def stages_table(ways: dict[str, Figures]) -> str:
     return table(heads, rows) if rows else ""
 
 
-def roofs_line(roofs: Figures) -> str:
+def roofs_line(roofs: dict[str, list[Figures]]) -> str:
     if not roofs:
         return ""
     found = [
         f"{dtype} {roof['flops'] / 1e9:,.0f} ({roof['by']}, {' x '.join(map(str, roof['size']))}, "
         f"{roof['streams']} at a time)"
-        for dtype, roof in roofs.items()
+        for dtype, (roof, *_) in roofs.items()
     ]
     return f"largest matrix products seen, GFLOP/s: {'; '.join(found)}"

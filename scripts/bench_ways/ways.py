@@ -131,9 +131,26 @@ def idle_share(figures: Figures, cores: int) -> float:
     return max(0.0, 1 - busy)
 
 
-def measured_roofs(folder: Path, cores: int, seconds: float) -> Figures:
-    """The largest matrix product of each dtype. Raises `Failed`."""
-    report = folder / "roofline.json"
+_ROOFS = "roofline.json"
+_AS_LONG = 20  # so many times as long as each try of the search are the products beside a run
+
+
+def found_roofs(folder: Path, cores: int, seconds: float) -> dict[str, list[Figures]]:
+    """The largest matrix products of each dtype, kept in the folder for `measured_roof`. Raises `Failed`."""
+    report = folder / _ROOFS
     run(["bench_ways.roofline", "--cores", cores, "--seconds", seconds, "--report", report], folder / "roofline.log")
-    told: Figures = json.loads(report.read_text())
+    told: dict[str, list[Figures]] = json.loads(report.read_text())
+    return told
+
+
+def measured_roof(dtype: str, place: Place, seconds: float) -> float:
+    """What the largest matrix product of the dtype reaches now, in operations a second. Raises `Failed`.
+
+    `seconds` are those that `found_roofs` took for each try.
+    """
+    report = place.folder / "roof.json"
+    arguments = ["--again", place.folder / _ROOFS, "--dtype", dtype, "--report", report]
+    arguments += ["--cores", place.cores, "--seconds", _AS_LONG * seconds]
+    run(["bench_ways.roofline", *arguments], report.with_suffix(".log"))
+    told: float = json.loads(report.read_text())
     return told
