@@ -4,6 +4,7 @@ These are --metrics, --prometheus and --xcom. Each is written whole or not at al
 learns of a failure from it, not from its absence.
 """
 
+import errno
 import glob
 import logging
 import os
@@ -69,6 +70,8 @@ def check_files(options: Any, outputs: Iterable[str | None], names: Iterable[str
             faults[name] = f"--{name} {path} lies in {read}, which is read; put it elsewhere"
         elif os.path.isdir(path):
             faults[name] = f"--{name} {path} is a folder; name a file"
+        elif name != LOG_FILE and os.path.exists(path) and not os.path.isfile(path):
+            faults[name] = f"--{name} {path} is no ordinary file, and one would be put in its place; name another"
         elif is_named_as_data(path):
             faults[name] = f"--{name} {path} has a name of data, and may be an input; name it otherwise"
         elif same:
@@ -77,6 +80,8 @@ def check_files(options: Any, outputs: Iterable[str | None], names: Iterable[str
                 faults.setdefault(same, faults[name])
         elif other := _what_is_there(name, path):
             faults[name] = f"--{name} {path} is there, and is {other}; name another file, or take that one away"
+        elif held := _what_is_held(name, path):
+            faults[name] = f"--{name} {path} cannot be written: {held}; name a file where you may write"
     if faults:
         error = UnfitFile(next(iter(faults.values())).replace(LOG_FILE, "log-file"))
         error.names = tuple(faults)
@@ -167,6 +172,25 @@ def _what_is_there(name: str, path: str) -> str | None:
         return "no text" if b"\0" in begin else None
     wanted, words = _KINDS[name]
     return None if not begin.strip() or wanted in begin else words
+
+
+def _what_is_held(name: str, path: str) -> str | None:
+    """Why the file could not be written, be there ever so much room: it is made anew, in place of an older one.
+
+    Only that of the log is added to where it lies.
+    """
+    if name == LOG_FILE and os.path.exists(path):
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError as error:
+            return "nobody reads this pipe" if error.errno == errno.ENXIO else str(error.strerror)
+        return None
+    folder = os.path.dirname(os.path.abspath(path))
+    while not os.path.lexists(folder):  # folders are made
+        folder = os.path.dirname(folder)
+    if not os.path.isdir(folder):
+        return f"{folder} is no folder"
+    return None if os.access(folder, os.W_OK | os.X_OK) else f"you may not write in {folder}"
 
 
 def _lies_beside(path: str, read: str) -> bool:

@@ -1,12 +1,13 @@
 """account.py: the files for machines are there, and true, however a command ends."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -138,6 +139,45 @@ def test_files_that_are_named_by_variables(folder: Path, program: Program, monke
     taken(folder, "score", 2)
 
 
+def hold(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who runs the tests may be root, who may write everywhere."""
+    access = os.access
+    monkeypatch.setattr(
+        "os.access", lambda asked, mode: not (mode & os.W_OK and Path(asked) == path) and access(asked, mode)
+    )
+
+
+def failing(function: Callable[..., int], path: Path, error: OSError) -> Callable[..., int]:
+    """The function, which fails on this path."""
+
+    def call(asked: Any, *rest: Any, **more: Any) -> int:
+        if asked == path or asked == str(path):
+            raise error
+        return function(asked, *rest, **more)
+
+    return call
+
+
+def test_a_log_is_added_to_where_only_the_file_may_be_written(
+    folder: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other files are made anew beside the old one."""
+    (folder / "logs").mkdir()
+    log = folder / "logs" / "night.log"
+    log.write_text("before\n")
+    hold(folder / "logs", monkeypatch)
+    assert program("score", "none.tsv", "--model", "none", "--output", "out", "--log-file", log).code == 8
+    assert log.read_text().startswith("before\nerror: no model folder")
+    refused = program("score", "none.tsv", "--model", "none", "--output", "out", "--metrics", "logs/m.json")
+    assert (refused.code, refused.err.count("you may not write in ")) == (2, 1)
+    os.mkfifo(folder / "a_pipe")
+    refused = program("score", "none.tsv", "--model", "none", "--output", "out", "--log-file", "a_pipe")
+    assert (refused.code, refused.err.count("cannot be written: nobody reads this pipe; ")) == (2, 1)
+    monkeypatch.setattr("os.open", failing(os.open, log, PermissionError(errno.EACCES, "Permission denied", str(log))))
+    refused = program("score", "none.tsv", "--model", "none", "--output", "out", "--log-file", log)
+    assert (refused.code, refused.err.count("cannot be written: Permission denied; ")) == (2, 1)
+
+
 @pytest.mark.parametrize("name", ["metrics", "prometheus", "xcom"])
 @pytest.mark.parametrize(
     ("path", "said"),
@@ -145,19 +185,28 @@ def test_files_that_are_named_by_variables(folder: Path, program: Program, monke
         ("s3://bucket/file", "only a local file can be written"),
         ("out/file", "lies in --output"),
         ("a_folder", "is a folder; name a file"),
+        ("a_pipe", "is no ordinary file, and one would be put in its place; name another"),
+        ("a.tsv/more/file", "/a.tsv is no folder; name a file where you may write"),
+        ("a_folder/held/more/file", "you may not write in "),
     ],
 )
-def test_a_file_that_cannot_be_there(name: str, path: str, said: str, folder: Path, program: Program) -> None:
+def test_a_file_that_cannot_be_there(
+    name: str, path: str, said: str, folder: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is said at once, in the other files, too."""
     (folder / "a_folder").mkdir()
+    os.mkfifo(folder / "a_pipe")
+    if "held" in path:
+        hold(folder / "a_folder", monkeypatch)
     others = {flag: each for flag, each in NAMES.items() if flag != f"--{name}"}
     files = [f"--{name}", path, *(each for pair in others.items() for each in pair)]
     ended = program("score", "a.tsv", "--model", "none", "--output", "out", *files)
     assert ended.code == 2
     assert ended.err.startswith(f"error: --{name} {path}")
     assert said in ended.err
-    assert sorted(each.name for each in folder.iterdir()) == sorted(["a.tsv", "a_folder", *others.values()])
+    assert sorted(each.name for each in folder.iterdir()) == sorted(["a.tsv", "a_folder", "a_pipe", *others.values()])
     assert not list((folder / "a_folder").iterdir())
+    assert (folder / "a_pipe").is_fifo()
     if "--xcom" in others:
         assert said in strict_json((folder / "x.json").read_text())["error"]
 

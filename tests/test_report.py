@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -509,6 +510,10 @@ def test_outputs_that_are_none(tmp_path: Path, program: Program) -> None:
     for output, said in (("s3://bucket/page.html", "written to a local file"), (tmp_path / "a.json", "JSON itself")):
         ended = program("report", tmp_path / "a.json", "--output", output)
         assert (ended.code, said in ended.err) == (2, True)
+    os.mkfifo(tmp_path / "a_pipe")
+    ended = program("report", tmp_path / "a.json", "--output", tmp_path / "a_pipe")
+    assert (ended.code, "is no ordinary file, and one would be put in its place" in ended.err) == (2, True)
+    assert (tmp_path / "a_pipe").is_fifo()
     ended = program("report", tmp_path, "--output", tmp_path / "page.html")
     assert (ended.code, "is a folder" in ended.err) == (3, True)
     failed = {"command": "score", "status": "failed", "exit_code": 7, "error": "disk full <b>", "run": documents.RUN}

@@ -212,8 +212,13 @@ def write_metrics_copy(path: str | None, metrics: Any) -> None:
 
 
 def write_file(path: str, data: bytes) -> None:
-    """Give the local file these bytes, whole, in place of an older one; folders are made."""
+    """Give the local file these bytes, whole, in place of an older one; folders are made.
+
+    Raises `UsageError` for a device, a pipe or a socket, which would be gone.
+    """
     target = Path(path).absolute()
+    if target.exists() and not target.is_file():
+        raise UsageError(f"{path} is no ordinary file, and one would be put in its place; name another")
     make_folders(target.parent)
     with scratch_file(target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp"), data) as scratch:
         replace_file(scratch, target)
