@@ -4,7 +4,6 @@ These are --metrics, --prometheus and --xcom. Each is written whole or not at al
 learns of a failure from it, not from its absence.
 """
 
-import errno
 import glob
 import logging
 import os
@@ -180,11 +179,7 @@ def _what_is_held(name: str, path: str) -> str | None:
     Only that of the log is added to where it lies.
     """
     if name == LOG_FILE and os.path.exists(path):
-        try:
-            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
-        except OSError as error:
-            return "nobody reads this pipe" if error.errno == errno.ENXIO else str(error.strerror)
-        return None
+        return None if os.access(path, os.W_OK) else "you may not write it"
     folder = os.path.dirname(os.path.abspath(path))
     while not os.path.lexists(folder):  # folders are made
         folder = os.path.dirname(folder)

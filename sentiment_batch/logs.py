@@ -5,6 +5,7 @@ Whoever speaks, this program, a library's logger, a warning or an exception that
 its line, move the cursor or turn the text around, and no review's text is in it.
 """
 
+import errno
 import json
 import logging
 import os
@@ -206,9 +207,23 @@ class _Lines(logging.StreamHandler[Any]):
 
 
 class _FileLines(logging.FileHandler):
-    """The same, at the end of a file."""
+    """The same, at the end of a file. A pipe that nobody reads is no file: to open it, one would wait for a reader."""
 
     filter = _Lines.filter
+
+    def _open(self) -> Any:
+        return open(self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=_without_waiting)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "nobody reads this pipe", path) from None
+        raise
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 class _Passed(logging.Handler):

@@ -4,12 +4,14 @@ import io
 import json
 import logging
 import multiprocessing
+import os
 import re
 import sys
 import threading
 import unicodedata
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -143,6 +145,24 @@ def test_a_file_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         set_up_logging("text", str(tmp_path / "file" / "log"))
+
+
+def test_a_pipe_is_written_to_if_somebody_reads_it(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with time_limit(5), pytest.raises(OSError, match=r"nobody reads this pipe.*/pipe"):
+        set_up_logging("text", str(pipe))
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    lines = 10_000  # more than a pipe holds: who writes waits, and loses none
+    with redirect_stderr(io.StringIO()), ThreadPoolExecutor(1) as pool, time_limit(20):
+        set_up_logging("text", str(pipe))
+        os.set_blocking(reader, True)
+        with open(reader) as read:
+            found = pool.submit(lambda: [next(read) for _ in range(lines)])
+            for _ in range(lines):
+                LOG.info("a line")
+            assert all(line.endswith("INFO a line\n") for line in found.result())
+        set_up_logging("text")
 
 
 def test_a_handler_of_somebody_else_says_it_as_safely() -> None:
