@@ -174,14 +174,19 @@ def _is_ours(record: logging.LogRecord) -> bool:
 
 
 class _TextLines(logging.Formatter):
-    def __init__(self) -> None:
+    """In a file, which has many nights, the line that says why the process ended has its time, too, and its code."""
+
+    def __init__(self, of_file: bool) -> None:
         super().__init__(datefmt="%Y-%m-%d %H:%M:%S")
+        self.of_file = of_file
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging calls it so
-        if hasattr(record, _EXIT_CODE):
+        code = getattr(record, _EXIT_CODE, None)
+        if code is not None and not self.of_file:
             return f"error: {record.message}"
         who = "" if _is_ours(record) else f"{record.name}: "
-        return f"{self.formatTime(record, self.datefmt)} {record.levelname} {who}{record.message}"
+        end = "" if code is None else f" (exit {code})"
+        return f"{self.formatTime(record, self.datefmt)} {record.levelname} {who}{record.message}{end}"
 
 
 class _JsonLines(logging.Formatter):
@@ -253,7 +258,8 @@ def set_up_logging(format: str, file: str | None = None) -> None:
         os.makedirs(os.path.dirname(os.path.abspath(file)), exist_ok=True)
         handlers.append(_FileLines(file, encoding="utf-8", errors="backslashreplace"))
     for handler in handlers:
-        handler.setFormatter(_JsonLines() if format == "json" else _TextLines())
+        of_file = isinstance(handler, _FileLines)
+        handler.setFormatter(_JsonLines() if format == "json" else _TextLines(of_file))
     _speak_through(handlers, logging.INFO)
 
 

@@ -155,7 +155,8 @@ def test_a_log_is_added_to_where_only_the_file_may_be_written(
     log.write_text("before\n")
     hold(folder / "logs", monkeypatch)
     assert program("score", "none.tsv", "--model", "none", "--output", "out", "--log-file", log).code == 8
-    assert log.read_text().startswith("before\nerror: no model folder")
+    assert log.read_text().startswith("before\n2")
+    assert " ERROR no model folder at none; " in log.read_text()
     refused = program("score", "none.tsv", "--model", "none", "--output", "out", "--metrics", "logs/m.json")
     assert (refused.code, refused.err.count("you may not write in ")) == (2, 1)
     hold(log, monkeypatch)

@@ -137,6 +137,12 @@ def test_with_a_file_standard_error_has_what_is_wrong(format: str, tmp_path: Pat
         LOG.info("not in the file")
     said, noted = stderr.getvalue().splitlines(), file.read_text(encoding="utf-8").splitlines()
     assert (len(said), len(noted)) == (5, 6), "appended"
+    if format == "text":  # the last line of a night has its time and its code: others follow
+        assert {line[:5] for line in said[1:4:2]} == {"error"}
+        time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+        assert all(re.fullmatch(f"{time} ERROR no such file: a.tsv \\(exit 3\\)", line) for line in noted[2::3])
+        said = [re.sub("^error: .*", noted[2], line) for line in said]
+        noted = [re.sub("^.* ERROR .*", noted[2], line) for line in noted]
     assert said[:4] == [line for line in noted if "half" not in line]
     assert r"half is done, é \ud800" in noted[0] if format == "text" else json.loads(noted[0])["message"]
 
