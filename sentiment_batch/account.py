@@ -7,6 +7,7 @@ learns of a failure from it, not from its absence.
 import glob
 import logging
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -38,6 +39,7 @@ _KINDS = {  # what an earlier one has near its beginning: what is there without 
     "xcom": (b'"status"', "none that this program wrote"),
     "prometheus": (b"sentiment_batch_", "no textfile of this program"),
 }
+_LOG_LINE = re.compile(rb"^(?:\[?\d{4}-\d\d-\d\d[ T]\d\d:\d\d|error: |\{\"time\": \")", re.MULTILINE)
 _LOOKED_AT = 4096  # bytes of a file that is there
 
 log = logging.getLogger(__name__)
@@ -168,7 +170,7 @@ def _what_is_there(name: str, path: str) -> str | None:
     with open(path, "rb") as file:
         begin = file.read(_LOOKED_AT)
     if name == LOG_FILE:
-        return "no text" if b"\0" in begin else None
+        return None if not begin.strip() or _LOG_LINE.search(begin) else "no log"
     wanted, words = _KINDS[name]
     return None if not begin.strip() or wanted in begin else words
 

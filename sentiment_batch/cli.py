@@ -36,7 +36,7 @@ from sentiment_batch.logs import say_error, set_up_logging
 from sentiment_batch.outcome import (
     exit_if_failed,
     open_standard_streams,
-    print_text,
+    print_product,
     run_command,
     run_job,
     warn_of_variables,
@@ -242,7 +242,7 @@ def drift(options: DriftOptions) -> None:
 @_command("schema")
 def schema(options: SchemaOptions) -> None:
     """Print the JSON Schema (draft 2020-12) of the metrics JSON: what each of its keys means, and when it is there."""
-    print_text(SCHEMA.read_text(encoding="utf-8").rstrip())
+    print_product(SCHEMA.read_text(encoding="utf-8").rstrip())
 
 
 @_command("report")

@@ -15,6 +15,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -215,6 +216,19 @@ class _FileLines(logging.FileHandler):
     """The same, at the end of a file. A pipe that nobody reads is no file: to open it, one would wait for a reader."""
 
     filter = _Lines.filter
+    is_whole = True
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging calls it so
+        """The first line that could not be written is told where it can be; the job goes on."""
+        error = sys.exc_info()[1]
+        if self.is_whole and isinstance(error, OSError):
+            self.is_whole = False
+            log.warning("the log file %s cannot be written, and lacks lines: %s", self.baseFilename, error.strerror)
+
+    def close(self) -> None:
+        """What is left to write has been tried, and told."""
+        with suppress(OSError):
+            super().close()
 
     def _open(self) -> Any:
         return open(self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=_without_waiting)

@@ -53,7 +53,9 @@ def run_job(
     metrics = metrics_of(command, clock, ended)
     unwritten = write_files(options, metrics, ended)
     if not isinstance(ended, Failure) or isinstance(ended.error, GateFailed):
-        _tell(summary, metrics, output, log_file, getattr(options, "json", False))
+        told = attempt(partial(_tell, options, summary, metrics, log_file))
+        if isinstance(told, Failure) and not isinstance(ended, Failure):
+            ended = replace(told, text=f"what was asked for could not be printed: {told.text}")
     if unwritten and not isinstance(ended, Failure):
         ended = replace(unwritten, text=f"all is done but {unwritten.text}")
     exit_if_failed(ended, options.debug)
@@ -73,13 +75,15 @@ def _begin(options: Any, log_file: str | None) -> None:
     warn_of_variables()
 
 
-def _tell(summary: Summary, metrics: dict[str, Any], output: str | None, log_file: str | None, as_json: bool) -> None:
+def _tell(options: Any, summary: Summary, metrics: dict[str, Any], log_file: str | None) -> None:
     """Print the summary; with a log file it goes there, and what is printed is one line, of what is new.
 
-    JSON was asked for by whoever reads it: it is printed in any case.
+    JSON was asked for by whoever reads it: it is printed in any case. Raises `OSError` if it cannot be, of a command
+    that may be asked for it: that one does nothing but tell.
     """
-    if log_file is None or as_json:
-        print_text(summary(metrics, output))
+    output, tells = getattr(options, "output", None), hasattr(options, "json")
+    if log_file is None or (tells and options.json):
+        (print_product if tells else print_text)(summary(metrics, output))
         return
     for line in filter(None, summary(metrics, output).splitlines()):
         log.info("%s", line)
@@ -107,12 +111,24 @@ def exit_if_failed(ended: Any, debug: bool = False) -> None:
     sys.exit(ended.code)
 
 
+def print_product(text: str) -> None:
+    """Print what the command is there for. Raises `OSError` if it cannot be, but for a reader who has seen enough."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        _print_no_more()
+
+
 def print_text(text: str) -> None:
     """Print to whoever listens. The job is done by now: a reader that has gone away does not undo it."""
     try:
         click.echo(text)
     except OSError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - else Python fails once more, when it flushes at the end
+        _print_no_more()
+
+
+def _print_no_more() -> None:
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - else Python fails once more, when it flushes at the end
 
 
 def open_standard_streams() -> None:

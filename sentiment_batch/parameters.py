@@ -16,6 +16,7 @@ from sentiment_batch.errors import UsageError
 ENVIRONMENT = "SENTIMENT_BATCH"
 _NEAR = 0.8
 _LIST = re.compile(r"\s*\[\s*[\]'\"]")
+_QUOTED = re.compile(r"\s*(['\"]).*\1\s*", re.DOTALL)
 
 
 class _Commas(click.ParamType[tuple[str, ...]]):
@@ -34,7 +35,10 @@ class _Line(click.ParamType[str]):
     """A text. In an environment variable each of several has a line: a blank is part of a value."""
 
     name = "text"
-    envvar_list_splitter = "\n"
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """The last line may have an end, as in YAML's blocks."""
+        return rv.removesuffix("\n").split("\n")
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         return _as_text(self, value, param, ctx)
@@ -88,7 +92,7 @@ def parse_options(command: str, table: Mapping[str, Any], settings: Mapping[str,
             near = difflib.get_close_matches(name.replace("-", "_"), parameters, n=1)
             hint = f"did you mean {near[0]}?" if near else f"see sentiment-batch {command} --help"
             raise UsageError(f"--set {command}.{name}: no such option; {hint}")
-        values[str(parameter.name)] = _set_value(f"{command}.{name}", value) if _is_list(parameter) else value
+        values[str(parameter.name)] = _set_value(f"{command}.{name}", value, _is_list(parameter))
         parameter.envvar = None  # the variable is beaten
         if isinstance(parameter, click.Option):
             parameter.allow_from_autoenv = False
@@ -105,17 +109,20 @@ def _is_list(parameter: click.Parameter) -> bool:
     return parameter.multiple or parameter.nargs == -1 or isinstance(parameter.type, _Commas)
 
 
-def _set_value(key: str, text: str) -> Any:
-    """A list if it is written as one, in TOML; else one value: `[ab]*.tsv` is a pattern."""
-    if not _LIST.match(text):
+def _set_value(key: str, text: str, may_be_several: bool) -> Any:
+    """A list or a text in quotes if it is written as one, in TOML; else one value: `[ab]*.tsv` is a pattern."""
+    as_list = may_be_several and _LIST.match(text)
+    if not as_list and not _QUOTED.fullmatch(text):
         return text
     try:
-        values = tomllib.loads(f"values = {text}")["values"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        values = None
-    if not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
+        value = None
+    if as_list and not (isinstance(value, list) and all(isinstance(each, str) for each in value)):
         raise UsageError(f"--set {key}: {text} is not a list of texts; write it as in TOML: ['one', 'two']")
-    return values
+    if not as_list and not isinstance(value, str):
+        raise UsageError(f"--set {key}: {text} is not one text; write it as in TOML, or without its quotes")
+    return value
 
 
 def unknown_variables(environment: Iterable[str]) -> Iterator[tuple[str, str | None]]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,17 @@ from sentiment_batch.config import TrainOptions
 from sentiment_batch.disk import sync_files
 from sentiment_batch.errors import UsageError
 from sentiment_batch.measure.metrics import Clock, Metrics, document, headline
-from sentiment_batch.model.folder import TRAINING, files_digest, read_model_folder
+from sentiment_batch.model.folder import (
+    CARD,
+    CONFIG,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    TRAINING,
+    WEIGHTS,
+    files_digest,
+    read_model_folder,
+)
+from sentiment_batch.model.graphs import FLOAT, INT8, RECORD, graph_files
 from sentiment_batch.model.recipe import SCRATCH, Recipe, resolve_recipe
 from sentiment_batch.read.split import Splits, are_labels, read_splits
 from sentiment_batch.remote import is_url
@@ -20,6 +31,10 @@ from sentiment_batch.report import REPORT, settle_report
 from sentiment_batch.write.claim import Identity
 from sentiment_batch.write.commit import claim
 from sentiment_batch.write.store import create_json
+
+# What a finished model has, `optimize` adds to it, and a kill may leave of the file that safetensors writes.
+_FILES = (WEIGHTS, CONFIG, TOKENIZER, TOKENIZER_CONFIG, CARD, REPORT, RECORD, *graph_files(FLOAT), *graph_files(INT8))
+_MADE = "|".join([*map(re.escape, _FILES), r"\.tmp\w+"])
 
 TRAINING_FORMAT = 1  # goes up when the same job would give another model: part of every job's identity
 
@@ -41,7 +56,7 @@ def train(options: TrainOptions, check_labels: Callable[[tuple[str, ...]], None]
         check_labels(splits.labels)
     recipe = recipe_of(options)
     identity = _identity(options, recipe, splits)
-    claimed = claim(options.output, identity, TRAINING, options.overwrite)
+    claimed = claim(options.output, identity, TRAINING, options.overwrite, _MADE)
     if isinstance(claimed, dict):
         log.info("done already: %s", options.output)
         metrics = _metrics(claimed, options.output, clock)

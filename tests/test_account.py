@@ -152,10 +152,10 @@ def test_a_log_is_added_to_where_only_the_file_may_be_written(
     """The other files are made anew beside the old one."""
     (folder / "logs").mkdir()
     log = folder / "logs" / "night.log"
-    log.write_text("before\n")
+    log.write_text("2026-01-31 02:00:00 INFO before\n")
     hold(folder / "logs", monkeypatch)
     assert program("score", "none.tsv", "--model", "none", "--output", "out", "--log-file", log).code == 8
-    assert log.read_text().startswith("before\n2")
+    assert log.read_text().startswith("2026-01-31 02:00:00 INFO before\n2")
     assert " ERROR no model folder at none; " in log.read_text()
     refused = program("score", "none.tsv", "--model", "none", "--output", "out", "--metrics", "logs/m.json")
     assert (refused.code, refused.err.count("you may not write in ")) == (2, 1)
@@ -330,11 +330,26 @@ def test_what_is_something_else_is_not_written_over(
     assert "is there" not in program("score", "none.tsv", flag, "empty", *rest).err, "an earlier one is"
 
 
-def test_a_log_goes_behind_text_alone(folder: Path, program: Program) -> None:
-    (folder / "dump").write_bytes(b"PAR1" + bytes(100))
-    ended = program("score", "a.tsv", "--model", "none", "--output", "o", "--log-file", "dump")
-    assert (ended.code, "error: --log-file dump is there, and is no text" in ended.err) == (2, True)
-    assert (folder / "dump").stat().st_size == 104
+@pytest.mark.parametrize(
+    "content", [b"PAR1" + bytes(100), b'{"labels": ["a"]}\n', b'model = "m"\n[score]\n', b"import os\n"]
+)
+def test_a_log_goes_behind_no_other_file(content: bytes, folder: Path, program: Program) -> None:
+    (folder / "there").write_bytes(content)
+    ended = program("score", "a.tsv", "--model", "none", "--output", "o", "--log-file", "there")
+    assert (ended.code, "error: --log-file there is there, and is no log; name another" in ended.err) == (2, True)
+    assert (folder / "there").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "line", ["", "2026-01-31 02:00:00 INFO a line", "error: of before", "[2026-01-31T02:00:00Z] of another program"]
+)
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_a_log_goes_behind_a_log(line: str, format: str, folder: Path, program: Program) -> None:
+    (folder / "night.log").write_text(f"---\n{line}\n" if line else "")
+    for lines in (1, 2):
+        rest = ("--model", "none", "--output", "o", "--log-file", "night.log", "--log-format", format)
+        assert program("score", "a.tsv", *rest).code == 8
+        assert (folder / "night.log").read_text().count("no model folder at none") == lines
 
 
 def test_what_an_output_is_made_from_is_not_written_into() -> None:

@@ -288,6 +288,18 @@ def test_a_full_standard_output_does_not_undo_a_finished_job(tiny_model: Path, t
     assert (tmp_path / "out" / "_SUCCESS").exists()
 
 
+def test_what_only_tells_fails_if_it_cannot(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "few.tsv").write_text("text\nenak\njelek\n")
+    plan = ("plan", tmp_path / "few.tsv", "--model", tiny_model, "--seconds", 0.1)
+    for command in (("schema",), plan, (*plan, "--json")):
+        line = shlex.join(map(str, (sys.executable, "-m", "sentiment_batch", *command)))
+        full = subprocess.run(["bash", "-c", f"{line} > /dev/full"], capture_output=True, text=True)
+        assert (full.returncode, full.stderr.count("error: ")) == (7, 1), full.stderr
+        assert "No space left on device" in full.stderr
+        seen = subprocess.run(["bash", "-c", f"set -o pipefail; {line} | head -c 1"], capture_output=True, text=True)
+        assert (seen.returncode, "error: " in seen.stderr) == (0, False), seen.stderr
+
+
 def test_nohup_means_it(tiny_model: Path, tmp_path: Path) -> None:
     command = shlex.join(score_command(tiny_model, tmp_path))
     process = subprocess.Popen(["bash", "-c", f"trap '' HUP; exec {command}"], stderr=subprocess.DEVNULL)

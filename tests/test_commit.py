@@ -155,6 +155,20 @@ def test_folders_on_the_way_are_made(tmp_path: Path) -> None:
     assert (tmp_path / "2026" / "01" / "31" / MARKER).is_file()
 
 
+def test_nothing_lies_in_a_published_output(out: Path, tmp_path: Path) -> None:
+    """Who reads that with all that is below it would have rows of both."""
+    publish(out)
+    (tmp_path / "link").symlink_to(out)
+    before = content(out)
+    for path in (out / "in", out / "of" / "it", tmp_path / "link" / "in"):
+        with pytest.raises(UsageError, match=rf"lies in {out}, which is published and never changes"):
+            claim(str(path), OTHER, "metrics.json")
+    assert content(out) == before
+    (tmp_path / "spark").mkdir()
+    (tmp_path / "spark" / MARKER).touch()  # of a table, which may have partitions of ours
+    publish(tmp_path / "spark" / "day=2026-01-31")
+
+
 def test_an_empty_folder_is_a_fine_output(out: Path) -> None:
     out.mkdir()
     publish(out)

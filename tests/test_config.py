@@ -59,11 +59,31 @@ def test_a_setting_may_be_a_list(value: str, taken: tuple[str, ...], monkeypatch
         ("two.tsv", ("two.tsv",)),
         ('[ "two.tsv", "a b.tsv" ]', ("two.tsv", "a b.tsv")),
         ("[ab]*.tsv", ("[ab]*.tsv",)),  # a pattern
+        ('"two.tsv"', ("two.tsv",)),
     ],
 )
 def test_a_setting_of_several_paths(value: str, taken: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SENTIMENT_BATCH_SCORE_INPUT", "three.tsv\nfour.tsv")
     assert parse_options("score", {"model": "m", "output": "o"}, {"input": value}).input == taken
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_variable_of_several_paths_may_end_its_last_line(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a block of YAML does."""
+    monkeypatch.setenv("SENTIMENT_BATCH_SCORE_INPUT", f"three.tsv\n fo ur.tsv{end}")
+    assert parse_options("score", {"model": "m", "output": "o"}, {}).input == ("three.tsv", " fo ur.tsv")
+
+
+@pytest.mark.parametrize(("value", "taken"), [('"a b"', "a b"), ("'a'", "a"), ('"a', '"a'), ("a'", "a'"), ("a", "a")])
+def test_a_setting_of_one_text_may_have_tomls_quotes(value: str, taken: str) -> None:
+    table = {"input": ["a.tsv"], "model": "m"}
+    assert parse_options("score", table, {"output": value}).output == taken
+    assert parse_options("score", {**table, "output": "o"}, {"input": value}).input == (taken,)
+
+
+def test_a_setting_that_is_nearly_a_text() -> None:
+    with pytest.raises(UsageError, match=r"--set score.output: .* is not one text; write it as in TOML, or without"):
+        parse_options("score", {"input": ["a.tsv"], "model": "m"}, {"output": '"a" or "b"'})
 
 
 @pytest.mark.parametrize("value", ['["a.tsv"', '["a.tsv", 1]', "['a.tsv'] x"])

@@ -153,6 +153,18 @@ def test_a_file_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
         set_up_logging("text", str(tmp_path / "file" / "log"))
 
 
+def test_a_full_disk_is_told_once_and_stops_nothing() -> None:
+    with redirect_stderr(io.StringIO()) as stderr:
+        set_up_logging("text", "/dev/full")
+        for _ in range(3):
+            LOG.info("a line")
+        LOG.warning("a doubt")
+        set_up_logging("text")
+    said = [line.split(" ", 2)[-1] for line in stderr.getvalue().splitlines()]
+    told = "WARNING the log file /dev/full cannot be written, and lacks lines: No space left on device"
+    assert said == [told, "WARNING a doubt"]
+
+
 def test_a_pipe_is_written_to_if_somebody_reads_it(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -510,6 +510,11 @@ def test_outputs_that_are_none(tmp_path: Path, program: Program) -> None:
     for output, said in (("s3://bucket/page.html", "written to a local file"), (tmp_path / "a.json", "JSON itself")):
         ended = program("report", tmp_path / "a.json", "--output", output)
         assert (ended.code, said in ended.err) == (2, True)
+    (tmp_path / "config.json").write_text("{}")
+    for output, said in (("config.json", "is there, and is no page of this program"), ("b.csv", "has a name of data")):
+        ended = program("report", tmp_path / "a.json", "--output", tmp_path / output)
+        assert (ended.code, said in ended.err) == (2, True)
+    assert (tmp_path / "config.json").read_text() == "{}"
     os.mkfifo(tmp_path / "a_pipe")
     ended = program("report", tmp_path / "a.json", "--output", tmp_path / "a_pipe")
     assert (ended.code, "is no ordinary file, and one would be put in its place" in ended.err) == (2, True)

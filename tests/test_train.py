@@ -171,7 +171,15 @@ def test_done_is_done_and_another_model_is_refused(
     }
     other = write(tmp_path / "train.tsv", sample_rows()[:100])
     assert program(*arguments((other, data[1]), tiny_model, tmp_path / "model")).code == 4
-    assert program(*arguments((other, data[1]), tiny_model, tmp_path / "model", "--overwrite")).code == 0
+    overwrite = arguments((other, data[1]), tiny_model, tmp_path / "model", "--overwrite")
+    for stranger in ("notes.txt", "archive/notes.txt", "train.tsv"):  # the last one might be what is trained on
+        (tmp_path / "model" / stranger).parent.mkdir(exist_ok=True)
+        (tmp_path / "model" / stranger).write_text("precious")
+        refused = program(*overwrite)
+        assert (refused.code, f"model/{stranger} is not of such a job; move it" in refused.err) == (4, True)
+        (tmp_path / "model" / stranger).unlink()
+    assert program(*overwrite).code == 0
+    assert not (tmp_path / "model" / "archive").exists()
     assert (tmp_path / "model" / "model.safetensors").read_bytes() != before["model.safetensors"][1]
 
 

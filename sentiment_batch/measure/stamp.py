@@ -17,6 +17,11 @@ def stamp(metrics: dict[str, Any], texts: Mapping[int, str] | None = None) -> st
     return sha256(json.dumps([said, shown], sort_keys=True).encode()).hexdigest()
 
 
+def is_page(begin: bytes) -> bool:
+    """Whether these are the first bytes of a page, whatever it was drawn from."""
+    return f'<meta name="{NAME}" content="'.encode() in begin[:_LOOKED_AT]
+
+
 def is_stamped(page: bytes | None, stamp: str) -> bool:
     """Whether these are the bytes of a whole page with that stamp."""
     meta = f'<meta name="{NAME}" content="{stamp}">'.encode()

@@ -10,9 +10,7 @@ import torch
 from safetensors.torch import save_model as save_weights
 
 from sentiment_batch.errors import ModelRefused
-from sentiment_batch.model.folder import CONFIG, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS
-
-CARD = "README.md"
+from sentiment_batch.model.folder import CARD, CONFIG, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS
 
 
 def save_model(folder: Path, model: Any, tokenizer: Any, max_length: int, card: str) -> None:

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from sentiment_batch.errors import OutputConflict, UsageError
 from sentiment_batch.remote import is_url
 from sentiment_batch.write.beside import Beside, work_beside, work_folder
 from sentiment_batch.write.bucket import Bucket
-from sentiment_batch.write.claim import CLAIM, CONTROL, Claim, How, Identity, job_id
+from sentiment_batch.write.claim import CLAIM, CONTROL, Claim, How, Identity, is_claim, job_id
 from sentiment_batch.write.in_place import InPlace, begun_in_place, finished_in_place, work_in_place
 from sentiment_batch.write.lock import lock
+from sentiment_batch.write.manifest import MARKER
 from sentiment_batch.write.settle import settle
 from sentiment_batch.write.shared import lock_for_slices
 from sentiment_batch.write.store import Folder, Store, json_scratch, read_json, scratch_file
@@ -44,10 +46,19 @@ def claim(
     if is_url(output):
         return work_in_place(wanted, Bucket(output))
     path = Path(os.path.abspath(output))
+    _check_above(output)
     _check_parent(path.parent)
     if not is_mount_point(path):
         return work_beside(wanted, path)
     return _work_on_volume(wanted, path)
+
+
+def _check_above(output: str) -> None:
+    """Raise `UsageError` for what is to lie in a published output: who reads that would read it, too."""
+    for above in Path(os.path.realpath(output)).parents:
+        with suppress(OSError):  # one that cannot be read is another program's
+            if is_claim(read_json(Folder(above), MARKER)):
+                raise UsageError(f"--output {output} lies in {above}, which is published and never changes")
 
 
 def _work_on_volume(wanted: Claim, path: Path) -> Work | dict[str, Any]:
