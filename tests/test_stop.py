@@ -28,7 +28,10 @@ except Stopped as stopped:
     raise SystemExit(stopped.exit_code)
 """
 
-BUSY = """
+# Not one long sleep: a signal that comes just before it would be seen behind it.
+GOES_ON = "for _ in range(2000): time.sleep(0.005)"
+
+BUSY = f"""
 import time
 from sentiment_batch import stop
 stop.install()
@@ -38,7 +41,7 @@ for _ in range(2000):
     if stop._noted is not None:
         break
 print("noted", flush=True)
-time.sleep(10)
+{GOES_ON}
 """
 
 OTHERS = "import signal; signal.signal(signal.SIGUSR1, lambda *_: None)"
@@ -130,7 +133,7 @@ def test_other_signals_do_not_count() -> None:
 
 
 def test_a_process_that_has_ended_by_itself_by_then_ended_so() -> None:
-    with running(BUSY.replace("time.sleep(10)", "raise SystemExit(7)")) as process:
+    with running(BUSY.replace(GOES_ON, "raise SystemExit(7)")) as process:
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 7
 
