@@ -7,7 +7,6 @@ learns of a failure from it, not from its absence.
 import glob
 import logging
 import os
-import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -25,7 +24,7 @@ from sentiment_batch.measure.xcom import xcom_text
 from sentiment_batch.read.inputs import is_named_as_data
 from sentiment_batch.read.objects import fits, is_data
 from sentiment_batch.remote import is_url, lies_in
-from sentiment_batch.write.store import write_file, write_metrics_copy
+from sentiment_batch.write.store import is_earlier, why_not_replaced, write_file, write_metrics_copy
 
 LOG_FILE = "log_file"
 _FILES = ("metrics", "prometheus", "xcom")  # the metrics first: what is asked for since long must not wait
@@ -35,12 +34,11 @@ _READ = ("input", "data", "train", "valid", "calibration", "job")  # options who
 _FOLDERS = ("night", "before", "old", "new", "model", "gate_baseline", "since")
 
 _KINDS = {  # what an earlier one has near its beginning: what is there without it is something else, named by mistake
-    "metrics": (b'"schema_version"', "no metrics JSON"),
-    "xcom": (b'"status"', "none that this program wrote"),
-    "prometheus": (b"sentiment_batch_", "no textfile of this program"),
+    "metrics": (rb'"schema_version"', "no metrics JSON"),
+    "xcom": (rb'"status"', "none that this program wrote"),
+    "prometheus": (rb"sentiment_batch_", "no textfile of this program"),
+    LOG_FILE: (rb'(?m)^(?:\[?\d{4}-\d\d-\d\d[ T]\d\d:\d\d|error: |\{"time": ")', "no log"),
 }
-_LOG_LINE = re.compile(rb"^(?:\[?\d{4}-\d\d-\d\d[ T]\d\d:\d\d|error: |\{\"time\": \")", re.MULTILINE)
-_LOOKED_AT = 4096  # bytes of a file that is there
 
 log = logging.getLogger(__name__)
 
@@ -71,16 +69,17 @@ def check_files(options: Any, outputs: Iterable[str | None], names: Iterable[str
             faults[name] = f"--{name} {path} lies in {read}, which is read; put it elsewhere"
         elif os.path.isdir(path):
             faults[name] = f"--{name} {path} is a folder; name a file"
-        elif name != LOG_FILE and os.path.exists(path) and not os.path.isfile(path):
-            faults[name] = f"--{name} {path} is no ordinary file, and one would be put in its place; name another"
+        elif name != LOG_FILE and (special := why_not_replaced(path)):
+            faults[name] = f"--{name} {path} {special}"
         elif is_named_as_data(path):
             faults[name] = f"--{name} {path} has a name of data, and may be an input; name it otherwise"
         elif same:
             faults[name] = f"--{name} {path} is the file of --{same}, too; name another one"
             if name == LOG_FILE:  # whose lines would be written over
                 faults.setdefault(same, faults[name])
-        elif other := _what_is_there(name, path):
-            faults[name] = f"--{name} {path} is there, and is {other}; name another file, or take that one away"
+        elif not is_earlier(path, _KINDS[name][0]):
+            what = _KINDS[name][1]
+            faults[name] = f"--{name} {path} is there, and is {what}; name another file, or take that one away"
         elif held := _what_is_held(name, path):
             faults[name] = f"--{name} {path} cannot be written: {held}; name a file where you may write"
     if faults:
@@ -161,18 +160,6 @@ def _is_found_by(given: str, path: str) -> bool:
     real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
     below = os.path.relpath(real, os.path.realpath(folder)).split(os.sep)
     return is_data("/".join(below)) and fits(below, pattern)
-
-
-def _what_is_there(name: str, path: str) -> str | None:
-    """What the file is, if it is one that is not to be written over, or not to be added to."""
-    if not os.path.isfile(path):
-        return None
-    with open(path, "rb") as file:
-        begin = file.read(_LOOKED_AT)
-    if name == LOG_FILE:
-        return None if not begin.strip() or _LOG_LINE.search(begin) else "no log"
-    wanted, words = _KINDS[name]
-    return None if not begin.strip() or wanted in begin else words
 
 
 def _what_is_held(name: str, path: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,13 +17,13 @@ from sentiment_batch.errors import InputError, ModelRefused, UsageError
 from sentiment_batch.finished import PREDICTIONS
 from sentiment_batch.logs import message_of
 from sentiment_batch.measure.metrics import Metrics
-from sentiment_batch.measure.stamp import is_page, is_stamped, stamp
+from sentiment_batch.measure.stamp import MARK, is_stamped, stamp
 from sentiment_batch.model.inspection import parse_json
 from sentiment_batch.read.inputs import is_named_as_data
 from sentiment_batch.remote import is_url
 from sentiment_batch.write.commit import Work, open_store, settle_bytes
 from sentiment_batch.write.manifest import MARKER
-from sentiment_batch.write.store import Store, write_file
+from sentiment_batch.write.store import Store, is_earlier, write_file
 
 REPORT = "report.html"
 _NEEDED = ("jinja2", "markupsafe", "matplotlib")
@@ -47,7 +48,7 @@ def report(options: ReportOptions) -> None:
         raise UsageError(f"--output {options.output} is a folder; name a file in it")
     if is_named_as_data(options.output):
         raise UsageError(f"--output {options.output} has a name of data; name a page, as report.html")
-    if os.path.isfile(options.output) and not _may_go(options.output):
+    if not is_earlier(options.output, re.escape(MARK)):
         raise UsageError(f"--output {options.output} is there, and is no page of this program; name another file")
     folder, _, name = options.metrics.rpartition("/")
     store = open_store(folder or ("/" if options.metrics.startswith("/") else "."))
@@ -69,13 +70,6 @@ def report(options: ReportOptions) -> None:
         raise InputError(f"{what}; give one that is") from error
     write_file(options.output, page)
     log.info("drawn: %s", options.output)
-
-
-def _may_go(path: str) -> bool:
-    """Whether the file is an earlier page, or has nothing in it."""
-    with open(path, "rb") as file:
-        begin = file.read(2**12)
-    return not begin.strip() or is_page(begin)
 
 
 def _read_metrics(store: Store, name: str, path: str) -> Metrics:

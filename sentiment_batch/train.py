@@ -13,17 +13,8 @@ from sentiment_batch.config import TrainOptions
 from sentiment_batch.disk import sync_files
 from sentiment_batch.errors import UsageError
 from sentiment_batch.measure.metrics import Clock, Metrics, document, headline
-from sentiment_batch.model.folder import (
-    CARD,
-    CONFIG,
-    TOKENIZER,
-    TOKENIZER_CONFIG,
-    TRAINING,
-    WEIGHTS,
-    files_digest,
-    read_model_folder,
-)
-from sentiment_batch.model.graphs import FLOAT, INT8, RECORD, graph_files
+from sentiment_batch.model.folder import SAVED, TRAINING, files_digest, read_model_folder
+from sentiment_batch.model.graphs import GRAPHS, RECORD, graph_files
 from sentiment_batch.model.recipe import SCRATCH, Recipe, resolve_recipe
 from sentiment_batch.read.split import Splits, are_labels, read_splits
 from sentiment_batch.remote import is_url
@@ -33,7 +24,7 @@ from sentiment_batch.write.commit import claim
 from sentiment_batch.write.store import create_json
 
 # What a finished model has, `optimize` adds to it, and a kill may leave of the file that safetensors writes.
-_FILES = (WEIGHTS, CONFIG, TOKENIZER, TOKENIZER_CONFIG, CARD, REPORT, RECORD, *graph_files(FLOAT), *graph_files(INT8))
+_FILES = (*SAVED, REPORT, RECORD, *(name for kind in GRAPHS for name in graph_files(kind)))
 _MADE = "|".join([*map(re.escape, _FILES), r"\.tmp\w+"])
 
 TRAINING_FORMAT = 1  # goes up when the same job would give another model: part of every job's identity

@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 NAME = "sentiment-batch-report"
+MARK = f'<meta name="{NAME}" content="'.encode()  # near the beginning of every page
 _VOLATILE = ("run", "performance", "headline")  # another run of the same job has its own
 _LOOKED_AT = 4_096
 
@@ -17,12 +18,7 @@ def stamp(metrics: dict[str, Any], texts: Mapping[int, str] | None = None) -> st
     return sha256(json.dumps([said, shown], sort_keys=True).encode()).hexdigest()
 
 
-def is_page(begin: bytes) -> bool:
-    """Whether these are the first bytes of a page, whatever it was drawn from."""
-    return f'<meta name="{NAME}" content="'.encode() in begin[:_LOOKED_AT]
-
-
 def is_stamped(page: bytes | None, stamp: str) -> bool:
     """Whether these are the bytes of a whole page with that stamp."""
-    meta = f'<meta name="{NAME}" content="{stamp}">'.encode()
+    meta = MARK + f'{stamp}">'.encode()
     return page is not None and meta in page[:_LOOKED_AT] and page.endswith(b"</html>\n")

@@ -26,6 +26,7 @@ from sentiment_batch.remote import is_url
 CONFIG, WEIGHTS, WEIGHTS_INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 TOKENIZER, TOKENIZER_CONFIG, TRAINING = "tokenizer.json", "tokenizer_config.json", "training.json"
 CARD = "README.md"
+SAVED = (WEIGHTS, CONFIG, TOKENIZER, TOKENIZER_CONFIG, CARD)  # what a training saves of a model
 SPECIAL_TOKENS, ADDED_TOKENS, VOCABULARY = "special_tokens_map.json", "added_tokens.json", "vocab.json"
 
 _PAGES = ("README.md", "report.html")  # what is in them is for people

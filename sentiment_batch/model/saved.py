@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_model as save_weights
 
 from sentiment_batch.errors import ModelRefused
-from sentiment_batch.model.folder import CARD, CONFIG, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS
+from sentiment_batch.model.folder import CARD, CONFIG, SAVED, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS
 
 
 def save_model(folder: Path, model: Any, tokenizer: Any, max_length: int, card: str) -> None:
@@ -34,7 +34,7 @@ def save_model(folder: Path, model: Any, tokenizer: Any, max_length: int, card: 
         (folder / TOKENIZER).write_bytes((Path(saved) / TOKENIZER).read_bytes())
         _write(folder / TOKENIZER_CONFIG, json.loads((Path(saved) / TOKENIZER_CONFIG).read_bytes()))
     (folder / CARD).write_text(card, encoding="utf-8")
-    unexpected = set(os.listdir(folder)) - before - {WEIGHTS, CONFIG, TOKENIZER, TOKENIZER_CONFIG, CARD}
+    unexpected = set(os.listdir(folder)) - before - {*SAVED}
     if unexpected:
         raise ModelRefused(
             f"saving the model wrote {sorted(unexpected)[0]!r} into {folder}, which is no file of a model"

@@ -8,6 +8,7 @@ still stands for the very version that was looked at. All of them are durable wh
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -23,6 +24,7 @@ from sentiment_batch.write.claim import SCRATCH, Claim
 from sentiment_batch.write.scratch import disk_errors, write_scratch
 
 _JSON_BYTES = 256 * 2**20
+_LOOKED_AT = 4096  # bytes of a file that is to be replaced
 _NOT_OURS = "lost+found"  # of the file system itself, at the top of a volume
 
 Version = tuple[Any, ...]  # what tells two contents of one name apart
@@ -217,11 +219,27 @@ def write_file(path: str, data: bytes) -> None:
     Raises `UsageError` for a device, a pipe or a socket, which would be gone.
     """
     target = Path(path).absolute()
-    if target.exists() and not target.is_file():
-        raise UsageError(f"{path} is no ordinary file, and one would be put in its place; name another")
+    if special := why_not_replaced(path):
+        raise UsageError(f"{path} {special}")
     make_folders(target.parent)
     with scratch_file(target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp"), data) as scratch:
         replace_file(scratch, target)
+
+
+def why_not_replaced(path: str) -> str | None:
+    """What is said of a path whose device, pipe or socket `write_file` would take away."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        return "is no ordinary file, and one would be put in its place; name another"
+    return None
+
+
+def is_earlier(path: str, mark: bytes) -> bool:
+    """Whether no file is there, or one with nothing in it or with the mark, a regular expression, near its start."""
+    if not os.path.isfile(path):
+        return True
+    with open(path, "rb") as file:
+        begin = file.read(_LOOKED_AT)
+    return not begin.strip() or re.search(mark, begin) is not None
 
 
 def json_bytes(value: Any) -> bytes:
